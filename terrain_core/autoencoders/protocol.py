@@ -1,0 +1,77 @@
+"""What every autoencoder offers to the engine, whatever runtime stands behind it.
+
+Layouts, everywhere in this project: audio is `(channels, samples)` float32, latents are `(frames, latent_size)` float32.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Audio = NDArray[np.float32]  # (channels, samples)
+Latents = NDArray[np.float32]  # (frames, latent_size)
+
+
+class DecoderStream(Protocol):
+    """A decoder with state: latents in, audio out, in any chunking.
+
+    The life of a stream: made by `Autoencoder.stream`, fed by `decode` in order, `reset` when the transport jumps.
+    Two streams of one autoencoder share weights and disturb each other in nothing. Not thread-safe: one thread at a time.
+    """
+
+    delay: int
+    """Samples by which the audio lags behind the frame it depends on: the first sample that frame k changes is k * hop + delay."""
+
+    def decode(self, latents: Latents) -> Audio:
+        """Decode the next frames.
+
+        Args:
+            latents: shape (frames, latent_size); zero frames are allowed and give zero samples.
+        Returns:
+            shape (channels, frames * hop), each sample finite.
+        Raises:
+            InputError: wrong latent size. NaN and infinity are not errors here: they are taken as the latent's mean (0).
+        """
+        ...
+
+    def reset(self, frame_index: int = 0) -> None:
+        """Forget the past. `frame_index` numbers the next frame; noise is drawn from (seed, frame number)."""
+        ...
+
+
+@runtime_checkable
+class Autoencoder(Protocol):
+    """Audio <-> latents. Instances are read-only once made and may be shared between threads; the state is in the streams."""
+
+    name: str
+    sample_rate: int
+    """Hz"""
+    channels: int
+    latent_size: int
+    """D"""
+    hop: int
+    """Samples per latent frame; frame_rate = sample_rate / hop"""
+    latent_mean: NDArray[np.float32]
+    """(D,): the mean over what the autoencoder was trained on; `intensity` scales around it"""
+    latent_std: NDArray[np.float32]
+    """(D,)"""
+
+    def encode(self, audio: Audio) -> Latents:
+        """Encode a whole sound from a clean state, deterministically (the posterior's mean).
+
+        Args:
+            audio: shape (channels, samples) at `sample_rate`.
+        Returns:
+            shape (ceil(samples / hop), D); frame k describes the samples k * hop .. (k + 1) * hop.
+        """
+        ...
+
+    def decode(self, latents: Latents, *, seed: int = 0) -> Audio:
+        """Decode a whole trajectory: the same samples as a fresh `stream(seed=seed)` gives, with its delay still in it."""
+        ...
+
+    def stream(self, *, seed: int = 0, threads: int = 1) -> DecoderStream:
+        """A fresh decoder stream. `threads`: 1 for a live engine, 0 for all cores (batch)."""
+        ...
