@@ -1,0 +1,225 @@
+"""A project's lanes, played by an instrument into an audio file, block by block: an hour of sound never sits in memory."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pedalboard
+from pedalboard.io import AudioFile
+
+from terrain_core import parameters
+from terrain_core.autoencoders.protocol import Audio
+from terrain_core.engine import render_batch
+from terrain_core.errors import FileError, InputError
+from terrain_core.instrument import Instrument
+from terrain_core.lanes import Lane
+from terrain_core.safe_write import replacing
+from terrain_daws import Project
+from terrain_plugin.effects_chain import EffectsChain
+
+FORMATS: dict[str, dict[str, Any]] = {
+    ".wav": {"bit_depth": 24},
+    ".flac": {"bit_depth": 24},
+    ".mp3": {"quality": "320"},
+    ".ogg": {},
+}
+"""Suffix -> how pedalboard is to write it."""
+
+MP3_SAMPLE_RATES = (32000, 44100, 48000)
+
+SAMPLE_RATES = (8000, 384000)
+"""Lowest and highest sample rate (Hz) that a file may have."""
+
+Progress = Callable[[float, float], None]
+"""Called with the seconds rendered so far and the seconds in all."""
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """How to render.
+
+    Attributes:
+        sample_rate: Hz; None for the autoencoder's own.
+        start: seconds into the project.
+        end: seconds; None for the last breakpoint of the lanes.
+        seed: for everything that is drawn at random.
+        effects: the chain that the sound goes through, its tail rendered out.
+    """
+
+    sample_rate: int | None = None
+    start: float = 0.0
+    end: float | None = None
+    seed: int = 0
+    effects: Sequence[pedalboard.Plugin] = field(default=())
+
+
+@dataclass(frozen=True)
+class Render:
+    """A rendered file and what was measured while it was written. In a notebook it shows itself: picture and player.
+
+    Attributes:
+        out: the file.
+        seconds: its length, with the effects' tail.
+        sample_rate: Hz.
+        peak_dbfs, rms_dbfs: over all channels, before the file format's own rounding and clipping; -inf for silence.
+        realtime_factor: seconds of sound made in a second of computing.
+    """
+
+    out: Path
+    seconds: float
+    sample_rate: int
+    channels: int
+    peak_dbfs: float
+    rms_dbfs: float
+    realtime_factor: float
+
+    def _repr_html_(self) -> str:
+        from terrain_core.notebook import player
+
+        return player(self.out)
+
+    def _repr_png_(self) -> bytes:
+        from terrain_core.notebook import png
+        from terrain_core.pictures import render_picture
+
+        return png(render_picture(self.out))
+
+
+def lanes_to_play(project: Project, mapping: Mapping[str, str]) -> dict[str, Lane]:
+    """Which lane drives which parameter.
+
+    Args:
+        mapping: parameter key -> name of a lane, e.g. {"x": "Filter Cutoff"}; overrides what the project itself says.
+            Where two tracks have a lane of that name, "track/lane".
+    Raises:
+        InputError: an unknown parameter or lane, or no lane to play at all.
+    """
+    lanes = dict(project.lanes_by_key())
+    for key, name in mapping.items():
+        if parameters.by_key(key) is None:
+            raise InputError(key)
+        lanes[key] = _lane_named(project, name)
+    if not lanes:
+        raise FileError(
+            project.path,
+            "has no lane for X, Y or any other parameter of the instrument",
+            hint=f'choose one with --map x="lane name"; there are: {_names(project)}',
+        )
+    return lanes
+
+
+def _lane_named(project: Project, name: str) -> Lane:
+    found = [lane for lane in project.lanes if name in (lane.name, f"{lane.track}/{lane.name}")]
+    if len(found) == 1:
+        return found[0]
+    what = "no lane" if not found else f"{len(found)} lanes"
+    raise InputError(f"{project.path} has {what} called {name!r}; there are: {_names(project)}")
+
+
+def _names(project: Project) -> str:
+    return ", ".join(f"{lane.track}/{lane.name}" for lane in project.lanes) or "none at all"
+
+
+def render(
+    project: Project,
+    instrument: Instrument,
+    out: str | PathLike[str],
+    settings: RenderSettings = RenderSettings(),
+    *,
+    lanes: Mapping[str, Lane] | None = None,
+    progress: Progress | None = None,
+) -> Render:
+    """Render a project's lanes to a file.
+
+    A mono autoencoder gives a mono file. With effects its sound is first copied to two channels, since most effects are wider than that.
+
+    Args:
+        out: its suffix (.wav, .flac, .mp3, .ogg) names the format. It appears once it is complete; if the render is interrupted
+            or fails, the file that was there before stays.
+        lanes: parameter key -> lane; None for `lanes_to_play(project, {})`.
+    Raises:
+        InputError: a format or sample rate that cannot be written, or an empty range.
+        FileError: the file cannot be written (no such folder, disk full, …).
+    """
+    path = Path(out)
+    played = dict(lanes if lanes is not None else lanes_to_play(project, {}))
+    sample_rate = settings.sample_rate or instrument.autoencoder.sample_rate
+    _check_format(path, sample_rate)
+    end = settings.end if settings.end is not None else _last_breakpoint(project, played.values())
+    if not end > settings.start >= 0:
+        raise InputError(f"nothing to render from {settings.start:g} s to {end:g} s: the end must come after the start, and the start be 0 or later")
+
+    began = time.perf_counter()
+    sound = render_batch(instrument, played, project.tempo_map, sample_rate, settings.start, end, settings.seed)
+    levels = Levels()
+    channels = 2 if settings.effects else instrument.autoencoder.channels
+    with replacing(path) as beside, beside.open("wb") as file:
+        # pedalboard is given the open file, not its name: only so do a full disk's errors come through.
+        with AudioFile(file, "w", sample_rate, channels, format=path.suffix[1:], **FORMATS[path.suffix.lower()]) as writer:
+            for block in _through(settings.effects, sound, sample_rate, channels):
+                writer.write(block)
+                levels.add(block)
+                if progress:
+                    progress(min(levels.frames / sample_rate, end - settings.start), end - settings.start)
+    seconds = levels.frames / sample_rate
+    took = time.perf_counter() - began
+    return Render(path, seconds, sample_rate, channels, levels.peak_dbfs, levels.rms_dbfs, seconds / took)
+
+
+def _check_format(path: Path, sample_rate: int) -> None:
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise InputError(f"{path}: cannot write {path.suffix or 'a file without a suffix'}; use one of {', '.join(FORMATS)}")
+    low, high = SAMPLE_RATES
+    if not low <= sample_rate <= high:
+        raise InputError(f"sample rate {sample_rate} Hz is out of the range {low}..{high} Hz")
+    if suffix == ".mp3" and sample_rate not in MP3_SAMPLE_RATES:
+        raise InputError(f"{path}: MP3 has no {sample_rate} Hz; use {', '.join(map(str, MP3_SAMPLE_RATES))} Hz or another format")
+
+
+def _last_breakpoint(project: Project, lanes: Iterator[Lane] | Any) -> float:
+    """Where the lanes end, in seconds."""
+    return max((lane.to_seconds(project.tempo_map).points[-1].time for lane in lanes if len(lane)), default=0.0)
+
+
+def _through(effects: Sequence[pedalboard.Plugin], sound: Iterator[Audio], sample_rate: int, channels: int) -> Iterator[Audio]:
+    chain = EffectsChain(effects, sample_rate)
+    for block in sound:
+        yield chain.process(np.repeat(block, channels, axis=0) if block.shape[0] < channels else block)
+    yield from chain.finish(channels)
+
+
+class Levels:
+    """Peak and RMS of a sound that comes in blocks."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._peak = 0.0
+        self._squares = 0.0
+        self._samples = 0
+
+    def add(self, block: Audio) -> None:
+        self.frames += block.shape[1]
+        if block.size:
+            self._peak = max(self._peak, float(np.abs(block).max()))
+            self._squares += float(np.vdot(block.astype(np.float64), block))
+            self._samples += block.size
+
+    @property
+    def peak_dbfs(self) -> float:
+        return _decibels(self._peak)
+
+    @property
+    def rms_dbfs(self) -> float:
+        return _decibels(math.sqrt(self._squares / max(self._samples, 1)))
+
+
+def _decibels(amplitude: float) -> float:
+    return 20 * math.log10(amplitude) if amplitude > 0 else -math.inf
