@@ -1,0 +1,16 @@
+"""Who the plugin is to a host. For ever: a changed id orphans the plugin in every saved project.
+
+The C++ shim, the project readers and the project writers take these names from here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PLUGIN_NAME: Final = "Latent Terrain"
+VENDOR: Final = "Latent Terrain"
+
+CLAP_ID: Final = "org.latent-terrain.terrain"
+
+VST3_CLASS_UUID: Final = "f2d6e8c4-5b1a-4c37-9e0d-7a41b8c95e26"
+"""The VST3 component's class id as DAWproject's `deviceID` spells it: canonical UUID, 8-4-4-4-12, lower case."""
