@@ -30,12 +30,21 @@ COLOUR_HIGH = (1.0, 1.0, 1.0)
 """Between these two, the latents after the first move red, green and blue (nn.terrain's `terrain_rgb_l` and `terrain_rgb_h`)."""
 
 
+OUTLIERS = 0.01
+"""The share of values at either end that a map whose range is not given clamps, so that a few peaks do not leave the rest flat."""
+
+
 class Landscape(Protocol):
     """What can be drawn as a map; a `Terrain` is one."""
 
-    control_size: int
-    latent_size: int
-    bounds: NDArray[np.float64]
+    @property
+    def control_size(self) -> int: ...
+
+    @property
+    def latent_size(self) -> int: ...
+
+    @property
+    def bounds(self) -> NDArray[np.float64]: ...
 
     def __call__(self, coordinates: NDArray[np.float32], /) -> NDArray[np.float32]: ...
 
@@ -104,8 +113,8 @@ def map_picture(
         latents: shape (height, width, latent_size).
         dimension: this latent alone, in grey. None: in colour. Of four latents and more, the first gives the brightness and the next three red,
             green and blue; three are red, green and blue; one or two fall back to the first in grey.
-        span: latent values (min, max) that become darkest and brightest; what lies beyond is clamped. None: for each latent its own
-            minimum and maximum in this picture.
+        span: latent values (min, max) that become darkest and brightest; what lies beyond is clamped. None: for each latent
+            the range of all but the `OUTLIERS` in this picture.
     """
     from PIL import Image
 
@@ -126,9 +135,9 @@ def map_picture(
 def _brightness(latents: NDArray[np.float32], span: tuple[float, float] | None) -> NDArray[np.float64]:
     """Latents (h, w, d) to 0..1."""
     values = np.nan_to_num(latents.astype(np.float64))
-    low, high = (values.min(axis=(0, 1)), values.max(axis=(0, 1))) if span is None else np.array(span, dtype=np.float64)
-    if span is not None and not high > low:
-        raise InputError(f"the darkest value {low:g} must be below the brightest {high:g}")
+    if span is not None and not span[1] > span[0]:
+        raise InputError(f"the darkest value {span[0]:g} must be below the brightest {span[1]:g}")
+    low, high = np.quantile(values, [OUTLIERS, 1 - OUTLIERS], axis=(0, 1)) if span is None else span
     level: NDArray[np.float64] = np.clip((values - low) / np.where(high > low, high - low, 1), 0, 1)
     return level
 
@@ -155,7 +164,7 @@ def draw_trajectories(picture: Image, view: View, trajectories: Sequence[ArrayLi
         if len(points):
             x, y = points[0]
             draw.ellipse((x - 4 * fine, y - 4 * fine, x + 4 * fine, y + 4 * fine), outline=colour, width=fine * 2)
-    return canvas.resize(picture.size, Image.Resampling.LANCZOS)
+    return canvas.reduce(fine)  # means of 3 x 3, which leave the map itself exactly as it was
 
 
 def _to_pixels(points: NDArray[np.float64], view: View, size: tuple[int, int]) -> NDArray[np.float64]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pedalboard
@@ -21,8 +21,12 @@ from terrain_core.errors import FileError, InputError
 from terrain_core.instrument import Instrument
 from terrain_core.lanes import Lane
 from terrain_core.safe_write import replacing
+from terrain_core.tempo import TempoMap
 from terrain_daws import Project
 from terrain_plugin.effects_chain import EffectsChain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS: dict[str, dict[str, Any]] = {
     ".wav": {"bit_depth": 24},
@@ -70,6 +74,8 @@ class Render:
         sample_rate: Hz.
         peak_dbfs, rms_dbfs: over all channels, before the file format's own rounding and clipping; -inf for silence.
         realtime_factor: seconds of sound made in a second of computing.
+        start: where in the project the file begins, seconds.
+        lanes, tempo_map: what was played.
     """
 
     out: Path
@@ -80,16 +86,20 @@ class Render:
     rms_dbfs: float
     realtime_factor: float
 
+    start: float = field(repr=False)
+    lanes: Mapping[str, Lane] = field(repr=False)
+    tempo_map: TempoMap = field(repr=False)
+
+    def figure(self) -> Figure:
+        """Waveform, spectrogram, lanes and tempo in one picture."""
+        from terrain_core.figures import render_figure
+
+        return render_figure(self.out, self.lanes, self.tempo_map, start=self.start)
+
     def _repr_html_(self) -> str:
-        from terrain_core.notebook import player
+        from terrain_core.notebook import render_html
 
-        return player(self.out)
-
-    def _repr_png_(self) -> bytes:
-        from terrain_core.notebook import png
-        from terrain_core.pictures import render_picture
-
-        return png(render_picture(self.out))
+        return render_html(self.out, self.figure())
 
 
 def lanes_to_play(project: Project, mapping: Mapping[str, str]) -> dict[str, Lane]:
@@ -103,8 +113,7 @@ def lanes_to_play(project: Project, mapping: Mapping[str, str]) -> dict[str, Lan
     """
     lanes = dict(project.lanes_by_key())
     for key, name in mapping.items():
-        if parameters.by_key(key) is None:
-            raise InputError(key)
+        parameters.by_key(key)  # raises for a key that there is not
         lanes[key] = _lane_named(project, name)
     if not lanes:
         raise FileError(
@@ -170,7 +179,7 @@ def render(
                     progress(min(levels.frames / sample_rate, end - settings.start), end - settings.start)
     seconds = levels.frames / sample_rate
     took = time.perf_counter() - began
-    return Render(path, seconds, sample_rate, channels, levels.peak_dbfs, levels.rms_dbfs, seconds / took)
+    return Render(path, seconds, sample_rate, channels, levels.peak_dbfs, levels.rms_dbfs, seconds / took, settings.start, played, project.tempo_map)
 
 
 def _check_format(path: Path, sample_rate: int) -> None:
@@ -184,9 +193,14 @@ def _check_format(path: Path, sample_rate: int) -> None:
         raise InputError(f"{path}: MP3 has no {sample_rate} Hz; use {', '.join(map(str, MP3_SAMPLE_RATES))} Hz or another format")
 
 
-def _last_breakpoint(project: Project, lanes: Iterator[Lane] | Any) -> float:
+def _last_breakpoint(project: Project, lanes: Iterable[Lane]) -> float:
     """Where the lanes end, in seconds."""
-    return max((lane.to_seconds(project.tempo_map).points[-1].time for lane in lanes if len(lane)), default=0.0)
+    return max((_end_of(lane, project.tempo_map) for lane in lanes), default=0.0)
+
+
+def _end_of(lane: Lane, tempo_map: TempoMap) -> float:
+    last = float(lane.times[-1])
+    return last if lane.unit == "seconds" else float(tempo_map.seconds_at(last))
 
 
 def _through(effects: Sequence[pedalboard.Plugin], sound: Iterator[Audio], sample_rate: int, channels: int) -> Iterator[Audio]:

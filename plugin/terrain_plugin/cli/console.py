@@ -1,0 +1,136 @@
+"""What the commands share in talking to a person or to a program: errors, progress bars, JSON, tables."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from terrain_core.errors import FileError, InputError, TerrainError
+
+BAD_INPUT = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead, for programs.")]
+
+
+class Commands(TyperGroup):
+    """The commands, with one way out for everything that can go wrong: a line on stderr and an exit code."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TerrainError as error:
+            complain(str(error))
+            raise typer.Exit(BAD_INPUT) from error
+        except BrokenPipeError:
+            # The reader has gone (`terrain lanes … | head`). Python would complain again when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except OSError as error:
+            if error.filename is None:
+                raise
+            complain(f"{error.filename}: {error.strerror}")
+            raise typer.Exit(BAD_INPUT) from error
+
+
+def complain(message: str) -> None:
+    """One line on stderr, whatever a file's name or content brought into the message."""
+    line = "".join(c if c.isprintable() else " " for c in " ".join(message.split()))
+    print(f"terrain: {line}", file=sys.stderr)
+
+
+@contextmanager
+def interruptible(what_is_left: str) -> Iterator[None]:
+    """Turn Ctrl-C within the block into a line that says what it left behind, and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        complain(f"interrupted: {what_is_left}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def progress(title: str, *, unit: str = "s", quiet: bool = False) -> Iterator[Callable[[float, float], None]]:
+    """A progress bar on stderr, gone when the block ends. Yields a function to be called with (done, total), in `unit`.
+
+    Nothing is shown if stderr is no terminal, or `quiet`.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn(f"{{task.completed:.0f}} of {{task.total:.0f}} {unit}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(title, total=1)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout. JSON has no infinity: silence, at -inf dBFS, is null."""
+    print(json.dumps(_finite(value), ensure_ascii=False, default=str))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table on stdout. Columns whose name ends in a blank are aligned to the right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, header_style="dim", pad_edge=False)
+    for column in columns:
+        table.add_column(column.strip(), justify="right" if column.endswith(" ") else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    Console().print(table)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`600x150` -> (600, 150)"""
+    width, x, height = text.lower().partition("x")
+    if not (x and width.isdecimal() and height.isdecimal()):
+        raise InputError(f"size {text!r} should read WIDTHxHEIGHT in pixels, e.g. 600x150")
+    return int(width), int(height)
+
+
+def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
+    """`["x=Filter Cutoff"]` -> `{"x": "Filter Cutoff"}`"""
+    pairs = {}
+    for text in texts:
+        key, equals, name = text.partition("=")
+        if not (equals and key.strip() and name.strip()):
+            raise InputError(f'{text!r} should read parameter="lane name", e.g. x="Filter Cutoff"')
+        pairs[key.strip()] = name.strip()
+    return pairs
+
+
+def check_suffix(path: Path, *suffixes: str) -> str:
+    """The path's suffix in lower case, which must be one of these."""
+    if path.suffix.lower() not in suffixes:
+        raise FileError(path, f"should end in {' or '.join(suffixes)}")
+    return path.suffix.lower()

@@ -1,0 +1,221 @@
+"""`terrain demo`, `terrain lanes` and `terrain render`: what starts from a DAW project.
+
+Heavy imports stand inside the commands, so that `terrain --help` is there at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from terrain_core.errors import InputError
+from terrain_plugin.cli.console import AsJson, interruptible, parse_assignments, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from terrain_core.lanes import Lane
+    from terrain_core.tempo import TempoMap
+    from terrain_daws import Project
+    from terrain_plugin.render import Render
+
+ProjectFile = Annotated[Path, typer.Argument(metavar="PROJECT", help="A DAWproject or MIDI file.", show_default=False)]
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where to put sound and pictures.")] = Path(
+        "out/demo"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Play the example project: nothing to download, nothing to set up.
+
+    Renders an X/Y/pressure gesture over a tempo change with the built-in instrument, and draws the sound with its lanes and the terrain.
+    """
+    from terrain_core.figures import save_figure
+    from terrain_core.instrument import Instrument
+    from terrain_core.pictures import View, map_picture, sample_terrain, save_picture
+    from terrain_daws import read
+    from terrain_plugin.render import render as render_project
+    from terrain_plugin.shipped import DEFAULT_INSTRUMENT, example
+
+    project = read(example("gesture.dawproject"))
+    instrument = Instrument.load(DEFAULT_INSTRUMENT)
+    out.mkdir(parents=True, exist_ok=True)
+    with interruptible(f"{out} holds what was complete"), progress("rendering", quiet=as_json) as report:
+        result = render_project(project, instrument, out / "demo.wav", progress=report)
+        save_figure(result.figure(), out / "render.png")
+        if instrument.terrain is not None:
+            view = View.whole(instrument.terrain)
+            save_picture(map_picture(sample_terrain(instrument.terrain, view, view.size())), out / "terrain.png")
+    written = [path for name in ("demo.wav", "render.png", "terrain.png") if (path := out / name).exists()]
+    if as_json:
+        print_json({**_as_json(result), "pictures": [str(path) for path in written[1:]]})
+        return
+    _print_result(result)
+    for picture in written[1:]:
+        print(f"picture: {picture}")
+
+
+def lanes(project: ProjectFile, as_json: AsJson = False) -> None:
+    """Show what was found in a project: lanes, tempo, meters, markers, and what was not understood.
+
+    \b
+    Examples:
+      terrain lanes song.dawproject
+      terrain lanes gesture.mid --json
+    """
+    from terrain_daws import read
+
+    found = read(project)
+    if as_json:
+        print_json(lanes_as_json(found))
+    else:
+        _print_lanes(found)
+
+
+def render(
+    project: ProjectFile,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The sound file: .wav, .flac, .mp3 or .ogg.", show_default=False)],
+    instrument: Annotated[
+        Path | None, typer.Option("--instrument", "-i", metavar="NAME.terrain", help="What plays. Default: the built-in instrument.")
+    ] = None,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar='KEY="LANE"', help='Let a lane drive a parameter, e.g. x="Filter Cutoff" or x="Track 1/Pan".'),
+    ] = None,
+    sample_rate: Annotated[int | None, typer.Option("--sr", metavar="HZ", help="Sample rate. Default: the instrument's own.")] = None,
+    fx: Annotated[
+        list[str] | None,
+        typer.Option("--fx", metavar="EFFECT", help="Add an effect, name:parameter=value,… or the path of a .vst3; in order.", show_default=False),
+    ] = None,
+    start: Annotated[str, typer.Option("--from", metavar="TIME", help="Seconds (12.5), minutes (1:30) or beats (8b).")] = "0",
+    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Default: the last breakpoint of the lanes.")] = None,
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal samples.")] = 0,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", metavar="PNG", help="Also draw waveform, spectrogram and lanes.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Play a project's automation lanes into a sound file.
+
+    The lanes of the Latent Terrain plugin are found by themselves; any other lane can be given with --map.
+    Effects are pedalboard's (reverb, compressor, limiter, gain, delay, chorus, …) or VST3 plugins; their tail is rendered out.
+
+    \b
+    Examples:
+      terrain render song.dawproject -o song.flac
+      terrain render song.mid -o song.wav -i drums.terrain --map x="Mod Wheel" --sr 48000
+      terrain render song.dawproject -o song.mp3 --fx reverb:room_size=0.7,wet_level=0.2 --fx limiter:threshold_db=-1
+      terrain render song.dawproject -o part.wav --from 8b --to 24b --json
+    """
+    from terrain_core.figures import save_figure
+    from terrain_core.instrument import Instrument
+    from terrain_daws import read
+    from terrain_plugin.render import RenderSettings, lanes_to_play
+    from terrain_plugin.render import render as render_project
+    from terrain_plugin.shipped import DEFAULT_INSTRUMENT
+
+    found = read(project)
+    settings = RenderSettings(
+        sample_rate=sample_rate,
+        start=parse_time(start, found.tempo_map),
+        end=parse_time(end, found.tempo_map) if end is not None else None,
+        seed=seed,
+        effects=_effects(fx or []),
+    )
+    played = lanes_to_play(found, parse_assignments(mapping or []))
+    player = Instrument.load(instrument or DEFAULT_INSTRUMENT)
+    with interruptible(f"{out} was not written{', the file of that name is the old one' if out.exists() else ''}"):
+        with progress("rendering", quiet=as_json) as report:
+            result = render_project(found, player, out, settings, lanes=played, progress=report)
+    if picture:
+        with interruptible(f"{out} is complete, {picture} was not drawn"):
+            save_figure(result.figure(), picture)
+    if as_json:
+        print_json(_as_json(result))
+    else:
+        _print_result(result)
+
+
+def _effects(texts: list[str]) -> list[Any]:
+    from terrain_plugin.effects_chain import parse_effect
+
+    return [parse_effect(text) for text in texts]
+
+
+def parse_time(text: str, tempo_map: TempoMap) -> float:
+    """`12.5` or `1:30` (minutes) or `8b` (beats) to seconds."""
+    try:
+        if text.endswith("b"):
+            return float(tempo_map.seconds_at(float(text[:-1])))
+        minutes, colon, seconds = text.rpartition(":")
+        return 60 * int(minutes) + float(seconds) if colon else float(text)
+    except ValueError:
+        raise InputError(f"time {text!r} should be seconds (12.5), minutes and seconds (1:30) or beats (8b)") from None
+
+
+def _as_json(result: Render) -> dict[str, Any]:
+    keys = ("seconds", "sample_rate", "channels", "peak_dbfs", "rms_dbfs", "realtime_factor")
+    return {"out": str(result.out), **{key: getattr(result, key) for key in keys}}
+
+
+def _print_result(result: Render) -> None:
+    channels = {1: "mono", 2: "stereo"}.get(result.channels, f"{result.channels} channels")
+    print(f"{result.out}: {result.seconds:.2f} s, {channels}, {result.sample_rate} Hz")
+    print(f"peak {result.peak_dbfs:.1f} dBFS, RMS {result.rms_dbfs:.1f} dBFS, rendered {result.realtime_factor:.1f} times faster than real time")
+    if result.peak_dbfs > 0:
+        print("The peak is over full scale and was clipped: add --fx limiter, or turn the level down with --fx gain:gain_db=-6")
+
+
+def lanes_as_json(project: Project) -> dict[str, Any]:
+    """The form that `terrain lanes --json` prints; other programs build on it."""
+    tempo = project.tempo_map
+    return {
+        "format": project.format,
+        "lanes": [_lane_as_json(lane, tempo) for lane in project.lanes],
+        "tempo": [
+            {"beat": point.beat, "seconds": float(seconds), "bpm": point.bpm, "shape": point.shape}
+            for point, seconds in zip(tempo.points, tempo.point_seconds, strict=True)
+        ],
+        "meters": [
+            {"beat": m.beat, "seconds": float(tempo.seconds_at(m.beat)), "numerator": m.numerator, "denominator": m.denominator}
+            for m in tempo.meters
+        ],
+        "markers": [{"name": m.name, "beat": m.beat, "seconds": float(tempo.seconds_at(m.beat))} for m in project.markers],
+        "unknown": list(project.unknown),
+    }
+
+
+def _lane_as_json(lane: Lane, tempo: TempoMap) -> dict[str, Any]:
+    beats = lane.times if lane.unit == "beats" else tempo.beats_at(lane.times)
+    seconds = lane.times if lane.unit == "seconds" else tempo.seconds_at(lane.times)
+    points = zip(beats.tolist(), seconds.tolist(), lane.points, strict=True)
+    return {
+        "name": lane.name,
+        "key": lane.key,
+        "track": lane.track,
+        "plugin": lane.plugin,
+        "points": [{"beat": b, "seconds": s, "value": p.value, "shape": p.shape.value} for b, s, p in points],
+    }
+
+
+def _print_lanes(project: Project) -> None:
+    facts = lanes_as_json(project)
+    print(f"{project.path}: {project.format}")
+    rows = []
+    for lane, found in zip(project.lanes, facts["lanes"], strict=True):
+        first, last = found["points"][0]["beat"], found["points"][-1]["beat"]
+        values = f"{lane.values.min():.3g} to {lane.values.max():.3g}"
+        rows.append((lane.key or "-", lane.name, lane.track, lane.plugin, len(lane), f"{first:g} to {last:g}", values))
+    print_table("Lanes", ("drives", "name", "track", "plugin", "points ", "beats", "values"), rows)
+    print_table("Tempo", ("beat ", "seconds ", "bpm ", "shape"), [_row(point) for point in facts["tempo"]])
+    print_table("Meters", ("beat ", "seconds ", "meter"), [(*_row(m)[:2], f"{m['numerator']}/{m['denominator']}") for m in facts["meters"]])
+    if facts["markers"]:
+        print_table("Markers", ("beat ", "seconds ", "name"), [_row({k: m[k] for k in ("beat", "seconds", "name")}) for m in facts["markers"]])
+    for unknown in facts["unknown"]:
+        print(f"not understood: {unknown}")
+
+
+def _row(facts: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(f"{value:.6g}" if isinstance(value, float) else str(value) for value in facts.values())

@@ -1,0 +1,29 @@
+"""Fixtures for all rooms: seeded chance, test data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NN_TERRAIN_DEMO = ROOT / "tests" / "data" / "percussion-terrain-demo.pt"
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """The one source of chance in tests."""
+    return np.random.default_rng(2026)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The folder of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def demo_pt() -> Path:
+    """A terrain published with nn.terrain (CC0): 2 control dimensions, 4 latents, made for the bounds -16 -4 16 4."""
+    return NN_TERRAIN_DEMO
