@@ -15,7 +15,9 @@ def main(names: list[str]) -> int:
     failed = []
     for script in chosen:
         print(f"\n== {script.stem}", flush=True)
-        if subprocess.run([sys.executable, "-m", f"{FOLDER.name}.{script.stem}"], cwd=FOLDER.parent, check=False).returncode:
+        if subprocess.run(
+            [sys.executable, "-m", f"{FOLDER.name}.{script.stem}"], cwd=FOLDER.parent, check=False
+        ).returncode:
             failed.append(script.stem)
     if failed:
         print(f"\nfailed: {', '.join(failed)}", file=sys.stderr)

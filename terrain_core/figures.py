@@ -227,7 +227,12 @@ def _draw_lanes(panel: Axes, curves: Mapping[str, tuple[NDArray[np.float64], NDA
     panel.set_ylim(min(0.0, float(every.min())) - margin, max(1.0, float(every.max())) + margin)
     if len(curves) > 1:
         panel.legend(
-            loc="lower left", bbox_to_anchor=(0, 0.98), ncols=min(len(curves), 8), frameon=False, fontsize=9, borderpad=0
+            loc="lower left",
+            bbox_to_anchor=(0, 0.98),
+            ncols=min(len(curves), 8),
+            frameon=False,
+            fontsize=9,
+            borderpad=0,
         )
     _style(panel, "value")
 

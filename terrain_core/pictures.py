@@ -85,7 +85,11 @@ def sample_terrain(terrain: Landscape, view: View, size: tuple[int, int]) -> NDA
     width, height = size
     if not (1 <= width <= LARGEST_MAP and 1 <= height <= LARGEST_MAP):
         raise InputError(f"a map of {width} x {height} pixels: each side must be in the range 1..{LARGEST_MAP}")
-    if not np.isfinite([view.left, view.top, view.right, view.bottom]).all() or view.left == view.right or view.top == view.bottom:
+    if (
+        not np.isfinite([view.left, view.top, view.right, view.bottom]).all()
+        or view.left == view.right
+        or view.top == view.bottom
+    ):
         raise InputError(f"the map's bounds {view} are empty or not finite")
     row = np.empty((width, terrain.control_size), dtype=np.float32)
     row[:] = terrain.bounds.mean(axis=1)
@@ -146,7 +150,9 @@ def _to_bytes(level: NDArray[np.float64]) -> NDArray[np.uint8]:
     return np.rint(level * 255).astype(np.uint8)
 
 
-def draw_trajectories(picture: Image, view: View, trajectories: Sequence[ArrayLike], *, colour: str = "#ff7a1a") -> Image:
+def draw_trajectories(
+    picture: Image, view: View, trajectories: Sequence[ArrayLike], *, colour: str = "#ff7a1a"
+) -> Image:
     """A copy of a map with spatial trajectories on top, each a line with a ring at its start; a single point is a ring.
 
     Args:
@@ -169,7 +175,11 @@ def draw_trajectories(picture: Image, view: View, trajectories: Sequence[ArrayLi
 
 def _to_pixels(points: NDArray[np.float64], view: View, size: tuple[int, int]) -> NDArray[np.float64]:
     x = (points[:, 0] - view.left) / (view.right - view.left) * size[0]
-    y = (points[:, 1] - view.top) / (view.bottom - view.top) * size[1] if points.shape[1] > 1 else np.full(len(points), size[1] / 2)
+    y = (
+        (points[:, 1] - view.top) / (view.bottom - view.top) * size[1]
+        if points.shape[1] > 1
+        else np.full(len(points), size[1] / 2)
+    )
     return np.stack([x, y], axis=1)
 
 

@@ -1,8 +1,8 @@
 """A chain of pedalboard effects, written in a line of text and run over a sound of any length.
 
-    reverb:room_size=0.4,wet_level=0.2        an effect of pedalboard, with its parameters
-    limiter                                   with pedalboard's own defaults
-    /usr/lib/vst3/Dragonfly.vst3:decay_s=4    any VST3 plugin, by its path
+reverb:room_size=0.4,wet_level=0.2        an effect of pedalboard, with its parameters
+limiter                                   with pedalboard's own defaults
+/usr/lib/vst3/Dragonfly.vst3:decay_s=4    any VST3 plugin, by its path
 """
 
 from __future__ import annotations
@@ -30,19 +30,20 @@ EFFECTS: dict[str, tuple[type[pedalboard.Plugin], tuple[str, ...]]] = {
     "distortion": (pedalboard.Distortion, ("drive_db",)),
     "gain": (pedalboard.Gain, ("gain_db",)),
     "gate": (pedalboard.NoiseGate, ("threshold_db", "ratio", "attack_ms", "release_ms")),
+    "gsm": (pedalboard.GSMFullRateCompressor, ()),
     "highpass": (pedalboard.HighpassFilter, ("cutoff_frequency_hz",)),
     "highshelf": (pedalboard.HighShelfFilter, ("cutoff_frequency_hz", "gain_db", "q")),
     "ladder": (pedalboard.LadderFilter, ("cutoff_hz", "resonance", "drive")),
     "limiter": (pedalboard.Limiter, ("threshold_db", "release_ms")),
     "lowpass": (pedalboard.LowpassFilter, ("cutoff_frequency_hz",)),
     "lowshelf": (pedalboard.LowShelfFilter, ("cutoff_frequency_hz", "gain_db", "q")),
+    "mp3": (pedalboard.MP3Compressor, ("vbr_quality",)),
     "peak": (pedalboard.PeakFilter, ("cutoff_frequency_hz", "gain_db", "q")),
     "phaser": (pedalboard.Phaser, ("rate_hz", "depth", "centre_frequency_hz", "feedback", "mix")),
-    "pitch": (pedalboard.PitchShift, ("semitones",)),
     "resample": (pedalboard.Resample, ("target_sample_rate",)),
     "reverb": (pedalboard.Reverb, ("room_size", "damping", "wet_level", "dry_level", "width", "freeze_mode")),
 }
-"""Name -> (pedalboard's class, its parameters). `GSMFullRateCompressor` is left out: its output depends on how the sound is cut into blocks."""
+"""Name -> (pedalboard's class, its parameters). PitchShift is left out: in pedalboard 0.9 it gives silence when a sound comes in blocks."""
 
 SILENCE = 10 ** (-80 / 20)
 """A tail is over once it stays below -80 dBFS …"""
@@ -57,7 +58,7 @@ FADE_S = 2.0
 """How long that fade is."""
 
 BLOCK = 8192
-"""Samples per block in which tails are rendered."""
+"""Samples that the effects are given at a time."""
 
 
 def parse_effect(text: str) -> pedalboard.Plugin:
@@ -72,11 +73,15 @@ def parse_effect(text: str) -> pedalboard.Plugin:
     if name.lower().rstrip("/").endswith(".vst3"):
         return _load_vst3(name, parameters)
     if name not in EFFECTS:
-        raise InputError(f"effect {name!r} is unknown{_suggestion(name, EFFECTS)}: use one of {', '.join(EFFECTS)}, or the path of a .vst3")
+        raise InputError(
+            f"effect {name!r} is unknown{_suggestion(name, EFFECTS)}: use one of {', '.join(EFFECTS)}, or the path of a .vst3"
+        )
     kind, known = EFFECTS[name]
     for parameter in parameters:
         if parameter not in known:
-            raise InputError(f"effect {name} has no parameter {parameter!r}{_suggestion(parameter, known)}: use {', '.join(known)}")
+            raise InputError(
+                f"effect {name} has no parameter {parameter!r}{_suggestion(parameter, known)}: use {', '.join(known)}"
+            )
     return _make(text, kind, parameters)
 
 
@@ -100,7 +105,9 @@ def _parse_setting(effect: str, setting: str) -> tuple[str, float | bool | str]:
 def _make(text: str, kind: type[pedalboard.Plugin], parameters: dict[str, float | bool | str]) -> pedalboard.Plugin:
     impulse_response = parameters.get("impulse_response_filename")
     if kind is pedalboard.Convolution and not impulse_response:
-        raise InputError(f"effect {text!r} needs a sound to convolve with: convolution:impulse_response_filename=hall.wav")
+        raise InputError(
+            f"effect {text!r} needs a sound to convolve with: convolution:impulse_response_filename=hall.wav"
+        )
     if impulse_response and not Path(str(impulse_response)).is_file():
         raise FileError(str(impulse_response), "there is no such file to convolve with")
     try:
@@ -133,46 +140,54 @@ def _first_line(error: Exception) -> str:
 
 
 class EffectsChain:
-    """Effects one after the other, over blocks of any size: however a sound is cut, the same samples come out.
+    """Effects one after the other, over a sound that comes in pieces: however it is cut, the same samples come out.
 
-    The latency of the effects is taken out: sample n of what comes out of `process` and `finish` together belongs to sample n of what
-    went in. After the last sound comes the tail (reverb, echoes).
+    The effects themselves always see blocks of `BLOCK` samples, since pedalboard clears an effect's memory when a block is longer
+    than the ones before, and some effects depend on the size. The latency of the effects is taken out: sample n of what comes out
+    of `process` and `finish` together belongs to sample n of what went in. After the last sound comes the tail (reverb, echoes).
     """
 
-    def __init__(self, effects: Sequence[pedalboard.Plugin], sample_rate: float) -> None:
+    def __init__(self, effects: Sequence[pedalboard.Plugin], sample_rate: float, channels: int) -> None:
         self._board = pedalboard.Pedalboard(list(effects))
         self._sample_rate = sample_rate
-        self._owed = 0  # samples that went in and, because of latency, have not come out yet
+        self._waiting = np.zeros((channels, 0), dtype=np.float32)
+        self._owed = 0  # samples that went in and have not come out yet
 
-    def process(self, audio: Audio) -> Audio:
-        """Pass the next block, shape (channels, samples), through.
+    def process(self, audio: Audio) -> Iterator[Audio]:
+        """Pass the next piece, shape (channels, samples), through; what comes out is late by up to a block and the effects' latency."""
+        if not len(self._board):
+            yield audio
+            return
+        self._owed += audio.shape[1]
+        self._waiting = np.concatenate([self._waiting, audio], axis=1)
+        while self._waiting.shape[1] >= BLOCK:
+            block, self._waiting = self._waiting[:, :BLOCK], self._waiting[:, BLOCK:]
+            out = self._play(block)
+            self._owed -= out.shape[1]
+            yield out
 
-        Returns:
-            shape (channels, m): m is less than `samples` while latency is being made up for.
-        """
-        if not len(self._board) or not audio.shape[1]:
-            return audio
-        # pedalboard holds back as many samples at the start as its effects are late.
-        out: Audio = np.asarray(self._board.process(audio, self._sample_rate, buffer_size=BLOCK, reset=False), dtype=np.float32)
-        self._owed += audio.shape[1] - out.shape[1]
-        return out
-
-    def finish(self, channels: int) -> Iterator[Audio]:
+    def finish(self) -> Iterator[Audio]:
         """What is still to come once the sound is over: the samples held back, then the tail until it is silent."""
         if not len(self._board):
             return
-        silence = np.zeros((channels, BLOCK), dtype=np.float32)
+        block = np.zeros((len(self._waiting), BLOCK), dtype=np.float32)
+        block[:, : self._waiting.shape[1]] = self._waiting
         tail = _Tail(self._sample_rate)
-        owed = self._owed
-        for _ in range(math.ceil((owed + tail.limit) / BLOCK)):
-            block = self.process(silence)
-            held_back, rest = block[:, :owed], block[:, owed:]
-            owed -= held_back.shape[1]
-            if held_back.size:
-                yield held_back
+        for _ in range(math.ceil((self._owed + tail.limit) / BLOCK)):
+            out = self._play(block)
+            held_back, rest = out[:, : self._owed], out[:, self._owed :]
+            self._owed -= held_back.shape[1]
+            yield held_back
             yield from tail.pass_on(rest)
             if tail.over:
                 return
+            block = np.zeros_like(block)
+
+    def _play(self, block: Audio) -> Audio:
+        # pedalboard holds back as many samples at the start as its effects are late.
+        return np.asarray(
+            self._board.process(block, self._sample_rate, buffer_size=BLOCK, reset=False), dtype=np.float32
+        )
 
 
 class _Tail:

@@ -102,38 +102,26 @@ class Render:
         return render_html(self.out, self.figure())
 
 
-def lanes_to_play(project: Project, mapping: Mapping[str, str]) -> dict[str, Lane]:
-    """Which lane drives which parameter.
+def lanes_to_play(project: Project, mapping: Mapping[str, str] | None = None) -> dict[str, Lane]:
+    """Parameter key -> the lane that drives it.
 
     Args:
         mapping: parameter key -> name of a lane, e.g. {"x": "Filter Cutoff"}; overrides what the project itself says.
-            Where two tracks have a lane of that name, "track/lane".
     Raises:
-        InputError: an unknown parameter or lane, or no lane to play at all.
+        InputError: an unknown parameter or lane.
+        FileError: the project has nothing to play.
     """
-    lanes = dict(project.lanes_by_key())
-    for key, name in mapping.items():
+    for key in mapping or {}:
         parameters.by_key(key)  # raises for a key that there is not
-        lanes[key] = _lane_named(project, name)
-    if not lanes:
-        raise FileError(
-            project.path,
-            "has no lane for X, Y or any other parameter of the instrument",
-            hint=f'choose one with --map x="lane name"; there are: {_names(project)}',
-        )
-    return lanes
-
-
-def _lane_named(project: Project, name: str) -> Lane:
-    found = [lane for lane in project.lanes if name in (lane.name, f"{lane.track}/{lane.name}")]
-    if len(found) == 1:
-        return found[0]
-    what = "no lane" if not found else f"{len(found)} lanes"
-    raise InputError(f"{project.path} has {what} called {name!r}; there are: {_names(project)}")
-
-
-def _names(project: Project) -> str:
-    return ", ".join(f"{lane.track}/{lane.name}" for lane in project.lanes) or "none at all"
+    lanes = project.lanes_by_key(mapping)
+    if lanes:
+        return lanes
+    names = ", ".join(repr(f"{lane.track}/{lane.name}") for lane in project.lanes[:12]) or "none at all"
+    raise FileError(
+        project.path,
+        "has no lane that drives X, Y or another parameter of the instrument",
+        hint=f'choose one with --map x="track/lane"; its lanes are: {names}',
+    )
 
 
 def render(
@@ -152,18 +140,20 @@ def render(
     Args:
         out: its suffix (.wav, .flac, .mp3, .ogg) names the format. It appears once it is complete; if the render is interrupted
             or fails, the file that was there before stays.
-        lanes: parameter key -> lane; None for `lanes_to_play(project, {})`.
+        lanes: parameter key -> lane; None for `lanes_to_play(project)`.
     Raises:
         InputError: a format or sample rate that cannot be written, or an empty range.
         FileError: the file cannot be written (no such folder, disk full, …).
     """
     path = Path(out)
-    played = dict(lanes if lanes is not None else lanes_to_play(project, {}))
+    played = dict(lanes if lanes is not None else lanes_to_play(project))
     sample_rate = settings.sample_rate or instrument.autoencoder.sample_rate
     _check_format(path, sample_rate)
     end = settings.end if settings.end is not None else _last_breakpoint(project, played.values())
     if not end > settings.start >= 0:
-        raise InputError(f"nothing to render from {settings.start:g} s to {end:g} s: the end must come after the start, and the start be 0 or later")
+        raise InputError(
+            f"nothing to render from {settings.start:g} s to {end:g} s: the end must come after the start, and the start be 0 or later"
+        )
 
     began = time.perf_counter()
     sound = render_batch(instrument, played, project.tempo_map, sample_rate, settings.start, end, settings.seed)
@@ -171,7 +161,9 @@ def render(
     channels = 2 if settings.effects else instrument.autoencoder.channels
     with replacing(path) as beside, beside.open("wb") as file:
         # pedalboard is given the open file, not its name: only so do a full disk's errors come through.
-        with AudioFile(file, "w", sample_rate, channels, format=path.suffix[1:], **FORMATS[path.suffix.lower()]) as writer:
+        with AudioFile(
+            file, "w", sample_rate, channels, format=path.suffix[1:], **FORMATS[path.suffix.lower()]
+        ) as writer:
             for block in _through(settings.effects, sound, sample_rate, channels):
                 writer.write(block)
                 levels.add(block)
@@ -179,18 +171,33 @@ def render(
                     progress(min(levels.frames / sample_rate, end - settings.start), end - settings.start)
     seconds = levels.frames / sample_rate
     took = time.perf_counter() - began
-    return Render(path, seconds, sample_rate, channels, levels.peak_dbfs, levels.rms_dbfs, seconds / took, settings.start, played, project.tempo_map)
+    return Render(
+        path,
+        seconds,
+        sample_rate,
+        channels,
+        levels.peak_dbfs,
+        levels.rms_dbfs,
+        seconds / took,
+        settings.start,
+        played,
+        project.tempo_map,
+    )
 
 
 def _check_format(path: Path, sample_rate: int) -> None:
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
-        raise InputError(f"{path}: cannot write {path.suffix or 'a file without a suffix'}; use one of {', '.join(FORMATS)}")
+        raise InputError(
+            f"{path}: cannot write {path.suffix or 'a file without a suffix'}; use one of {', '.join(FORMATS)}"
+        )
     low, high = SAMPLE_RATES
     if not low <= sample_rate <= high:
         raise InputError(f"sample rate {sample_rate} Hz is out of the range {low}..{high} Hz")
     if suffix == ".mp3" and sample_rate not in MP3_SAMPLE_RATES:
-        raise InputError(f"{path}: MP3 has no {sample_rate} Hz; use {', '.join(map(str, MP3_SAMPLE_RATES))} Hz or another format")
+        raise InputError(
+            f"{path}: MP3 has no {sample_rate} Hz; use {', '.join(map(str, MP3_SAMPLE_RATES))} Hz or another format"
+        )
 
 
 def _last_breakpoint(project: Project, lanes: Iterable[Lane]) -> float:
@@ -203,11 +210,13 @@ def _end_of(lane: Lane, tempo_map: TempoMap) -> float:
     return last if lane.unit == "seconds" else float(tempo_map.seconds_at(last))
 
 
-def _through(effects: Sequence[pedalboard.Plugin], sound: Iterator[Audio], sample_rate: int, channels: int) -> Iterator[Audio]:
-    chain = EffectsChain(effects, sample_rate)
+def _through(
+    effects: Sequence[pedalboard.Plugin], sound: Iterator[Audio], sample_rate: int, channels: int
+) -> Iterator[Audio]:
+    chain = EffectsChain(effects, sample_rate, channels)
     for block in sound:
-        yield chain.process(np.repeat(block, channels, axis=0) if block.shape[0] < channels else block)
-    yield from chain.finish(channels)
+        yield from chain.process(np.repeat(block, channels, axis=0) if len(block) < channels else block)
+    yield from chain.finish()
 
 
 class Levels:

@@ -19,4 +19,6 @@ def example(name: str) -> Path:
     for folder in _EXAMPLES:
         if (folder / name).is_file():
             return folder / name
-    raise FileError(_EXAMPLES[0] / name, "this example did not come with the installation", hint="install latent-terrain again")
+    raise FileError(
+        _EXAMPLES[0] / name, "this example did not come with the installation", hint="install latent-terrain again"
+    )

@@ -87,7 +87,9 @@ def test_a_figure_is_written_as_png(tmp_path, steps):
         assert picture.size[0] > 800
 
 
-@pytest.mark.parametrize("lane", [Lane([3], [0.5], name="still"), Lane([0, 1, 4], [0, 1, 0.2], "bezier", 0.5, unit="seconds", key="x")])
+@pytest.mark.parametrize(
+    "lane", [Lane([3], [0.5], name="still"), Lane([0, 1, 4], [0, 1, 0.2], "bezier", 0.5, unit="seconds", key="x")]
+)
 def test_a_lane_has_a_figure(lane):
     picture = Image.open(io.BytesIO(lane_png(lane)))
     assert picture.format == "PNG"

@@ -59,7 +59,9 @@ def test_four_latents_are_brightness_and_a_tint():
     latents = np.array([[[level, *tint] for tint in tints] for level in (0, 0.5, 1)], dtype=np.float32)
     pixels = np.asarray(map_picture(latents, span=(0, 1)))
     np.testing.assert_array_equal(pixels[0], 0)
-    np.testing.assert_array_equal(pixels[2], np.rint([[0.9 * 255, 0.75 * 255, 0.6 * 255], [255] * 3, [255, 0.75 * 255, 0.6 * 255]]))
+    np.testing.assert_array_equal(
+        pixels[2], np.rint([[0.9 * 255, 0.75 * 255, 0.6 * 255], [255] * 3, [255, 0.75 * 255, 0.6 * 255]])
+    )
     np.testing.assert_allclose(pixels[1], pixels[2] / 2, atol=1)
 
 
@@ -83,7 +85,13 @@ def test_a_latent_that_is_not_there_is_refused(dimension):
 
 
 @pytest.mark.parametrize(
-    ("view", "size"), [(View(0, 0, 0, 1), (4, 4)), (View(0, float("nan"), 1, 1), (4, 4)), (View(0, 0, 1, 1), (0, 4)), (View(0, 0, 1, 1), (10**9, 1))]
+    ("view", "size"),
+    [
+        (View(0, 0, 0, 1), (4, 4)),
+        (View(0, float("nan"), 1, 1), (4, 4)),
+        (View(0, 0, 1, 1), (0, 4)),
+        (View(0, 0, 1, 1), (10**9, 1)),
+    ],
 )
 def test_impossible_maps_are_refused(view, size):
     with pytest.raises(InputError):
@@ -96,7 +104,9 @@ def test_a_view_keeps_its_proportions():
 
 def test_trajectories_are_drawn_where_they_are():
     picture = Image.new("L", (100, 50))
-    drawn = np.asarray(draw_trajectories(picture, View(0, 0, 10, 5), [[[2, 1], [8, 1]], [[5, 4]], np.empty((0, 2))])).astype(int)
+    drawn = np.asarray(
+        draw_trajectories(picture, View(0, 0, 10, 5), [[[2, 1], [8, 1]], [[5, 4]], np.empty((0, 2))])
+    ).astype(int)
     red = drawn[:, :, 0]
     assert red[10, 30:75].min() > 200  # the line, from (2, 1) to (8, 1)
     assert red[30, :].max() == 0  # nothing between the two

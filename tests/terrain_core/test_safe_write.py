@@ -32,7 +32,10 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, int
 
 
 def test_a_full_disk_is_named(tmp_path):
-    with pytest.raises(FileError, match=r"song\.wav: could not be written: No space left on device"), replacing(tmp_path / "song.wav"):
+    with (
+        pytest.raises(FileError, match=r"song\.wav: could not be written: No space left on device"),
+        replacing(tmp_path / "song.wav"),
+    ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

@@ -14,7 +14,6 @@ from terrain_core.errors import InputError
 from terrain_plugin.cli.console import AsJson, interruptible, parse_assignments, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from terrain_core.lanes import Lane
     from terrain_core.tempo import TempoMap
     from terrain_daws import Project
     from terrain_plugin.render import Render
@@ -69,31 +68,52 @@ def lanes(project: ProjectFile, as_json: AsJson = False) -> None:
 
     found = read(project)
     if as_json:
-        print_json(lanes_as_json(found))
+        print_json(found.as_dict())
     else:
         _print_lanes(found)
 
 
 def render(
     project: ProjectFile,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The sound file: .wav, .flac, .mp3 or .ogg.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The sound file: .wav, .flac, .mp3 or .ogg.", show_default=False)
+    ],
     instrument: Annotated[
-        Path | None, typer.Option("--instrument", "-i", metavar="NAME.terrain", help="What plays. Default: the built-in instrument.")
+        Path | None,
+        typer.Option(
+            "--instrument", "-i", metavar="NAME.terrain", help="What plays. Default: the built-in instrument."
+        ),
     ] = None,
     mapping: Annotated[
         list[str] | None,
-        typer.Option("--map", metavar='KEY="LANE"', help='Let a lane drive a parameter, e.g. x="Filter Cutoff" or x="Track 1/Pan".'),
+        typer.Option(
+            "--map",
+            metavar='KEY="LANE"',
+            help='Let a lane drive a parameter, e.g. x="Filter Cutoff" or x="Track 1/Pan".',
+        ),
     ] = None,
-    sample_rate: Annotated[int | None, typer.Option("--sr", metavar="HZ", help="Sample rate. Default: the instrument's own.")] = None,
+    sample_rate: Annotated[
+        int | None, typer.Option("--sr", metavar="HZ", help="Sample rate. Default: the instrument's own.")
+    ] = None,
     fx: Annotated[
         list[str] | None,
-        typer.Option("--fx", metavar="EFFECT", help="Add an effect, name:parameter=value,… or the path of a .vst3; in order.", show_default=False),
+        typer.Option(
+            "--fx",
+            metavar="EFFECT",
+            help="Add an effect, name:parameter=value,… or the path of a .vst3; in order.",
+            show_default=False,
+        ),
     ] = None,
-    start: Annotated[str, typer.Option("--from", metavar="TIME", help="Seconds (12.5), minutes (1:30) or beats (8b).")] = "0",
-    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Default: the last breakpoint of the lanes.")] = None,
+    start: Annotated[
+        str, typer.Option("--from", metavar="TIME", help="Seconds (12.5), minutes (1:30) or beats (8b).")
+    ] = "0",
+    end: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="Default: the last breakpoint of the lanes.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal samples.")] = 0,
     picture: Annotated[
-        Path | None, typer.Option("--picture", metavar="PNG", help="Also draw waveform, spectrogram and lanes.", show_default=False)
+        Path | None,
+        typer.Option("--picture", metavar="PNG", help="Also draw waveform, spectrogram and lanes.", show_default=False),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -163,45 +183,17 @@ def _as_json(result: Render) -> dict[str, Any]:
 def _print_result(result: Render) -> None:
     channels = {1: "mono", 2: "stereo"}.get(result.channels, f"{result.channels} channels")
     print(f"{result.out}: {result.seconds:.2f} s, {channels}, {result.sample_rate} Hz")
-    print(f"peak {result.peak_dbfs:.1f} dBFS, RMS {result.rms_dbfs:.1f} dBFS, rendered {result.realtime_factor:.1f} times faster than real time")
+    print(
+        f"peak {result.peak_dbfs:.1f} dBFS, RMS {result.rms_dbfs:.1f} dBFS, rendered {result.realtime_factor:.1f} times faster than real time"
+    )
     if result.peak_dbfs > 0:
-        print("The peak is over full scale and was clipped: add --fx limiter, or turn the level down with --fx gain:gain_db=-6")
-
-
-def lanes_as_json(project: Project) -> dict[str, Any]:
-    """The form that `terrain lanes --json` prints; other programs build on it."""
-    tempo = project.tempo_map
-    return {
-        "format": project.format,
-        "lanes": [_lane_as_json(lane, tempo) for lane in project.lanes],
-        "tempo": [
-            {"beat": point.beat, "seconds": float(seconds), "bpm": point.bpm, "shape": point.shape}
-            for point, seconds in zip(tempo.points, tempo.point_seconds, strict=True)
-        ],
-        "meters": [
-            {"beat": m.beat, "seconds": float(tempo.seconds_at(m.beat)), "numerator": m.numerator, "denominator": m.denominator}
-            for m in tempo.meters
-        ],
-        "markers": [{"name": m.name, "beat": m.beat, "seconds": float(tempo.seconds_at(m.beat))} for m in project.markers],
-        "unknown": list(project.unknown),
-    }
-
-
-def _lane_as_json(lane: Lane, tempo: TempoMap) -> dict[str, Any]:
-    beats = lane.times if lane.unit == "beats" else tempo.beats_at(lane.times)
-    seconds = lane.times if lane.unit == "seconds" else tempo.seconds_at(lane.times)
-    points = zip(beats.tolist(), seconds.tolist(), lane.points, strict=True)
-    return {
-        "name": lane.name,
-        "key": lane.key,
-        "track": lane.track,
-        "plugin": lane.plugin,
-        "points": [{"beat": b, "seconds": s, "value": p.value, "shape": p.shape.value} for b, s, p in points],
-    }
+        print(
+            "The peak is over full scale and was clipped: add --fx limiter, or turn the level down with --fx gain:gain_db=-6"
+        )
 
 
 def _print_lanes(project: Project) -> None:
-    facts = lanes_as_json(project)
+    facts = project.as_dict()
     print(f"{project.path}: {project.format}")
     rows = []
     for lane, found in zip(project.lanes, facts["lanes"], strict=True):
@@ -210,9 +202,17 @@ def _print_lanes(project: Project) -> None:
         rows.append((lane.key or "-", lane.name, lane.track, lane.plugin, len(lane), f"{first:g} to {last:g}", values))
     print_table("Lanes", ("drives", "name", "track", "plugin", "points ", "beats", "values"), rows)
     print_table("Tempo", ("beat ", "seconds ", "bpm ", "shape"), [_row(point) for point in facts["tempo"]])
-    print_table("Meters", ("beat ", "seconds ", "meter"), [(*_row(m)[:2], f"{m['numerator']}/{m['denominator']}") for m in facts["meters"]])
+    print_table(
+        "Meters",
+        ("beat ", "seconds ", "meter"),
+        [(*_row(m)[:2], f"{m['numerator']}/{m['denominator']}") for m in facts["meters"]],
+    )
     if facts["markers"]:
-        print_table("Markers", ("beat ", "seconds ", "name"), [_row({k: m[k] for k in ("beat", "seconds", "name")}) for m in facts["markers"]])
+        print_table(
+            "Markers",
+            ("beat ", "seconds ", "name"),
+            [_row({k: m[k] for k in ("beat", "seconds", "name")}) for m in facts["markers"]],
+        )
     for unknown in facts["unknown"]:
         print(f"not understood: {unknown}")
 
