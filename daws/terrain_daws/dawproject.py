@@ -1,0 +1,745 @@
+"""DAWproject 1.x (Bitwig, Studio One, Cubase and others export it): a zip with a project.xml.
+
+The points of lanes and the notes are taken out while the XML streams by, so that a project with millions of them needs little memory;
+what is left of the tree is then walked from the arrangement down, each element knowing its time unit, track and clip (`_Scope`).
+
+Facts that are easy to get wrong: interpolation belongs to a segment's left point and is *hold* unless it says linear; times are beats
+(quarter notes) unless an ancestor says seconds; within a clip they count from the clip's content, not from the arrangement.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+from lxml import etree
+from terrain_core import identity, parameters
+from terrain_core.breakpoints import Doubles
+from terrain_core.errors import FileError, InputError
+from terrain_core.lanes import CODES, Lane, Shape, TimeUnit
+from terrain_core.tempo import Meter, TempoMap, TempoPoint
+from numpy.typing import NDArray
+
+from terrain_daws.archive import open_archive, open_member
+from terrain_daws.controls import assign_keys
+from terrain_daws.project import Marker, Note, Project
+
+PROJECT_FILE: Final = "project.xml"
+OLD_PROJECT_FILE: Final = "project.json"
+MOST_POINTS: Final = 5_000_000
+"""Points and notes in one project, loops unrolled."""
+
+MOST_PIECES: Final = 100_000
+"""Times that clips are played, loops unrolled."""
+
+MOST_TREE_BYTES: Final = 32 << 20
+MOST_BYTES_A_POINT: Final = 512
+"""How much XML is taken: so many bytes per point or note, and so many for everything else, which stays in memory as a tree."""
+
+DEFAULT_BPM: Final = 120.0
+HOLD, LINEAR = CODES[Shape.HOLD], CODES[Shape.LINEAR]
+SHAPE_CODES = {None: HOLD, "hold": HOLD, "linear": LINEAR}
+TRUTH = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
+DEVICE_TAGS = {
+    "Device",
+    "Vst2Plugin",
+    "Vst3Plugin",
+    "ClapPlugin",
+    "AuPlugin",
+    "BuiltinDevice",
+    "Equalizer",
+    "Compressor",
+    "NoiseGate",
+    "Limiter",
+}
+OUR_IDS = {identity.VST3_CLASS_UUID, identity.CLAP_ID}
+# What an expression target is called in `controls.SOURCES_BY_KEY`.
+EXPRESSION_NAMES = {
+    "channelController": "CC {controller}",
+    "pitchBend": "pitch bend",
+    "channelPressure": "channel pressure",
+}
+
+
+def read_dawproject(path: Path) -> Project:
+    """Read a .dawproject of version 1.
+
+    Raises:
+        FileError: a damaged or hostile archive, XML that is not well-formed or has entities, a number that is none, an older version.
+    """
+    with open_archive(path) as archive:
+        names = archive.namelist()
+        if PROJECT_FILE not in names and OLD_PROJECT_FILE in names:
+            raise FileError(
+                path,
+                f"holds a {OLD_PROJECT_FILE}, which DAWproject had before version 1.0; expected a {PROJECT_FILE}",
+                hint="export it again with a current version of the DAW",
+            )
+        with open_member(path, archive, PROJECT_FILE) as stream:
+            document = _Document.parse(path, stream)
+    return _Reader(path, document).project()
+
+
+# --- the XML ----------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Rows:
+    """The points of one `Points` element. Kind is the tag of its points; meters are (numerator, denominator)."""
+
+    kind: str = ""
+    times: array[float] = field(default_factory=lambda: array("d"))
+    values: array[float] = field(default_factory=lambda: array("d"))
+    codes: bytearray = field(default_factory=bytearray)
+    meters: list[tuple[int, int]] = field(default_factory=list)
+
+
+class _Metered:
+    """A stream of XML that ends with an error before its tree fills the memory."""
+
+    def __init__(self, path: Path, stream: IO[bytes]) -> None:
+        self.path = path
+        self.stream = stream
+        self.budget = MOST_TREE_BYTES
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.stream.read(size)
+        self.budget -= len(data)
+        if self.budget < 0:
+            problem = f"has more than {MOST_TREE_BYTES >> 20} MiB of XML besides points and notes"
+            raise FileError(self.path, problem, position=PROJECT_FILE)
+        return data
+
+
+@dataclass
+class _Document:
+    """The tree without points and notes, and those beside it, by the element they stood in."""
+
+    path: Path
+    root: Any
+    points: dict[Any, _Rows]
+    notes: dict[Any, list[tuple[float, float, int, int, float]]]  # time, duration, channel, key, velocity
+    expressive: dict[Any, int]  # Notes element -> how many of its notes have expression lanes of their own
+
+    @classmethod
+    def parse(cls, path: Path, stream: IO[bytes]) -> _Document:
+        document = cls(path, None, {}, {}, {})
+        metered = _Metered(path, stream)
+        events = etree.iterparse(
+            metered,
+            events=("start",),
+            tag=("Project", "Note", *READ_POINT),
+            resolve_entities=False,
+            no_network=True,
+            load_dtd=False,
+        )
+        count = 0
+        try:
+            for _, element in events:
+                if element.tag == "Project":
+                    if element.getroottree().docinfo.internalDTD is not None:
+                        raise FileError(
+                            path,
+                            "has a document type, where entities are declared; expected none",
+                            position=PROJECT_FILE,
+                        )
+                    continue
+                count += 1
+                metered.budget += MOST_BYTES_A_POINT
+                if count > MOST_POINTS:
+                    raise document.error(element, f"has more than {MOST_POINTS:,} points and notes")
+                document._take(element)
+        except etree.XMLSyntaxError as error:
+            raise FileError(
+                path, f"is not well-formed XML ({error.msg})", position=f"{PROJECT_FILE} line {error.lineno}"
+            ) from None
+        document.root = events.root
+        if document.root.tag != "Project":
+            raise document.error(document.root, f"begins with <{document.root.tag}>, expected <Project>")
+        return document
+
+    def _take(self, element: Any) -> None:
+        """Note down a point or a note, and drop those before it from the tree: nothing will ask for them again."""
+        parent = element.getparent()
+        if element.tag == "Note":
+            self._take_note(element, parent)
+        else:
+            self._take_point(element, parent)
+        while (before := element.getprevious()) is not None and before.tag != "Target":
+            if len(before) and before.tag == "Note":
+                self.expressive[parent] = self.expressive.get(parent, 0) + 1
+            parent.remove(before)
+
+    def _take_point(self, element: Any, parent: Any) -> None:
+        rows = self.points.get(parent)
+        if rows is None:
+            rows = self.points[parent] = _Rows(kind=element.tag)
+        if rows.kind != element.tag:
+            raise self.error(element, f"is a {element.tag} among points of type {rows.kind}")
+        time = self.number(element, "time")
+        rows.times.append(time)
+        READ_POINT[element.tag](self, element, rows)
+
+    def _take_note(self, element: Any, parent: Any) -> None:
+        row = (
+            self.number(element, "time"),
+            self.number(element, "duration"),
+            int(self.number(element, "channel", 0.0)),
+            int(self.number(element, "key")),
+            self.number(element, "vel", 1.0),
+        )
+        self.notes.setdefault(parent, []).append(row)
+
+    def real_point(self, element: Any, rows: _Rows) -> None:
+        rows.values.append(self.number(element, "value", endless=True))
+        interpolation = element.get("interpolation")
+        if interpolation not in SHAPE_CODES:
+            raise self.error(element, f"has the interpolation {interpolation!r}, expected hold or linear")
+        rows.codes.append(SHAPE_CODES[interpolation])
+
+    def whole_point(self, element: Any, rows: _Rows) -> None:
+        rows.values.append(self.number(element, "value"))
+        rows.codes.append(HOLD)
+
+    def bool_point(self, element: Any, rows: _Rows) -> None:
+        rows.values.append(self.truth(element, "value"))
+        rows.codes.append(HOLD)
+
+    def meter_point(self, element: Any, rows: _Rows) -> None:
+        rows.meters.append((int(self.number(element, "numerator")), int(self.number(element, "denominator"))))
+
+    def number(self, element: Any, name: str, default: float | None = None, *, endless: bool = False) -> float:
+        """An attribute as a number; `endless`: it may be infinite."""
+        text = element.get(name)
+        if text is None:
+            if default is None:
+                raise self.error(element, f"<{element.tag}> has no {name}")
+            return default
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if math.isnan(number) or (math.isinf(number) and not endless):
+            raise self.error(element, f"<{element.tag}> has {name}={text!r:.40}, expected a number")
+        return number
+
+    def truth(self, element: Any, name: str) -> float:
+        """An attribute as 1 (true) or 0."""
+        text = element.get(name, "")
+        if text not in TRUTH:
+            raise self.error(element, f"<{element.tag}> has {name}={text!r:.40}, expected true or false")
+        return TRUTH[text]
+
+    def error(self, element: Any, problem: str) -> FileError:
+        return FileError(self.path, problem, position=_place(element))
+
+
+READ_POINT: Final[dict[str, Callable[[_Document, Any, _Rows], None]]] = {
+    "RealPoint": _Document.real_point,
+    "EnumPoint": _Document.whole_point,
+    "IntegerPoint": _Document.whole_point,
+    "BoolPoint": _Document.bool_point,
+    "TimeSignaturePoint": _Document.meter_point,
+}
+
+
+def _place(element: Any) -> str:
+    return f"{PROJECT_FILE} line {element.sourceline}"
+
+
+# --- what may be automated --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What a lane is for: a parameter of a device or of the mixer, or an expression (MIDI)."""
+
+    name: str
+    unit: str = "normalized"
+    low: float | None = None
+    high: float | None = None
+    track: str = ""
+    device: str = ""
+    device_id: str = ""
+    parameter_id: int | None = None
+    is_ours: bool = False
+    source: str = ""  # for expressions: as in `controls.SOURCES_BY_KEY`
+
+    @property
+    def key(self) -> str:
+        """Our parameter's key, by its id or, where a file has none, by its name; "" for everything else."""
+        if not self.is_ours:
+            return ""
+        for parameter in parameters.PARAMETERS:
+            by_name = self.parameter_id is None and parameter.name.casefold() == self.name.casefold()
+            if parameter.id == self.parameter_id or by_name:
+                return parameter.key
+        return ""
+
+    def normalised(self, values: Doubles, unit: str | None) -> Doubles | None:
+        """0..1 of the parameter's range, beyond it clipped; None where the file does not tell the range in that unit."""
+        unit = unit or self.unit
+        bounded = self.low is not None and self.high is not None and self.low < self.high
+        same_scale = unit == self.unit or {unit, self.unit} == {"linear", "normalized"}
+        if unit == "normalized":
+            low, high = 0.0, 1.0
+        elif bounded and same_scale:
+            low, high = self.low, self.high
+        elif unit == "percent":
+            low, high = 0.0, 100.0
+        elif unit == "linear" and not bounded:
+            low, high = 0.0, 1.0
+        else:
+            return None
+        return (np.clip(values, low, high) - low) / (high - low)
+
+
+# --- where in time ----------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """The content from `begin` to `end` is played so that its time 0 falls at `origin`."""
+
+    begin: float
+    end: float
+    origin: float
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """What an element of the arrangement inherits."""
+
+    unit: TimeUnit = "beats"
+    track: str = ""
+    pieces: tuple[_Piece, ...] | None = None  # within a clip; None: times are the arrangement's own
+
+
+@dataclass
+class _Fragment:
+    """A stretch of a lane, in arrangement time."""
+
+    times: Doubles
+    values: Doubles
+    codes: NDArray[np.uint8]
+
+
+class _Reader:
+    """Walks the tree and gathers the project."""
+
+    def __init__(self, path: Path, document: _Document) -> None:
+        self.path = path
+        self.document = document
+        self.project_version = document.root.get("version", "")
+        self.tracks: dict[str, str] = {}  # id -> name
+        self.targets: dict[str, _Target] = {}  # parameter id -> target
+        self.timelines: dict[str, Any] = {}  # id -> element, for clips that refer to another's content
+        self.fragments: dict[tuple[_Target, TimeUnit], list[_Fragment]] = {}
+        self.markers: list[Marker] = []
+        self.notes: list[Note] = []
+        self.unknown: list[str] = []
+        self.points_placed = 0
+        self.pieces_placed = 0
+        self.tempo_map = TempoMap.constant(DEFAULT_BPM)
+
+    def project(self) -> Project:
+        root = self.document.root
+        if not self.project_version.startswith("1."):
+            raise self.document.error(root, f"is of DAWproject version {self.project_version!r}, expected 1.x")
+        for element in root.iter("Lanes", "Points", "Clips", "Notes"):
+            if "id" in element.attrib:
+                self.timelines[element.get("id")] = element
+        for structure in root.iterfind("Structure"):
+            self._structure(structure, track="")
+        for transport in root.iterfind("Transport"):
+            self._structure(transport, track="")
+        arrangement = root.find("Arrangement")
+        scope = _Scope()
+        if arrangement is not None:
+            scope = self._inherit(arrangement, scope)
+        self.tempo_map = self._tempo_map(arrangement, scope)
+        if arrangement is not None:
+            for element in arrangement:
+                if element.tag not in ("TempoAutomation", "TimeSignatureAutomation"):
+                    self._timeline(element, scope)
+        for element in root:
+            if isinstance(element.tag, str) and element.tag not in (
+                "Application",
+                "Transport",
+                "Structure",
+                "Arrangement",
+            ):
+                what = f" ({len(element)} in the clip launcher)" if element.tag == "Scenes" else ""
+                if len(element):
+                    self._leave(element, f"{element.tag}{what} not read")
+        lanes, second = assign_keys(self._lanes())
+        return Project(
+            format="dawproject",
+            path=self.path,
+            tracks=list(self.tracks.values()),
+            lanes=lanes,
+            tempo_map=self.tempo_map,
+            markers=sorted(self.markers, key=lambda marker: marker.beat),
+            notes=sorted(self.notes, key=lambda note: (note.beat, note.channel, note.key)),
+            unknown=self.unknown + second,
+        )
+
+    # --- structure: tracks, devices, parameters ---
+
+    def _structure(self, parent: Any, track: str, device: Any = None) -> None:
+        """Enter every track's name and every parameter below `parent`, in the context of the track and the device it belongs to."""
+        stack = [(parent, track, device)]
+        while stack:
+            element, track, device = stack.pop()
+            if element.tag == "Track":
+                track = element.get("name", "")
+                self.tracks[element.get("id", "")] = track
+            elif element.tag in DEVICE_TAGS:
+                device = element
+                self._report_state(element, track)
+            elif "id" in element.attrib and _is_parameter(element):
+                self.targets[element.get("id")] = self._target(element, track, device)
+            stack += [(child, track, device) for child in reversed(element) if isinstance(child.tag, str)]
+
+    def _report_state(self, device: Any, track: str) -> None:
+        state = device.find("State")
+        if state is not None and _is_ours(device):
+            self._leave(state, f"the plugin's state {state.get('path', '')!r} on track {track!r} is not read")
+
+    def _target(self, element: Any, track: str, device: Any) -> _Target:
+        number = self.document.number
+        low = number(element, "min", endless=True) if "min" in element.attrib else None
+        high = number(element, "max", endless=True) if "max" in element.attrib else None
+        unit = element.get("unit", "linear")
+        if element.tag == "EnumParameter":
+            low, high = 0.0, number(element, "count") - 1
+        elif element.tag == "BoolParameter" or element.tag in ("Mute", "Enabled", "Enable"):
+            low, high = 0.0, 1.0
+        bounded = low is not None and high is not None and math.isfinite(low) and math.isfinite(high)
+        return _Target(
+            name=element.get("name") or element.tag,
+            unit=unit,
+            low=low if bounded else None,
+            high=high if bounded else None,
+            track=track,
+            device=_device_name(device),
+            device_id=device.get("deviceID", "") if device is not None else "",
+            parameter_id=int(number(element, "parameterID")) if "parameterID" in element.attrib else None,
+            is_ours=_is_ours(device),
+        )
+
+    # --- tempo and meter ---
+
+    def _tempo_map(self, arrangement: Any, scope: _Scope) -> TempoMap:
+        """From the automation where there is any, else from the transport's settings, else 120 bpm and 4/4."""
+        transport = self.document.root.find("Transport")
+        tempo = transport.find("Tempo") if transport is not None else None
+        bpm = self.document.number(tempo, "value", DEFAULT_BPM) if tempo is not None else DEFAULT_BPM
+        if tempo is None:
+            self.unknown.append(f"{PROJECT_FILE}: no tempo given, taken as {DEFAULT_BPM:g} bpm")
+        points = arrangement.find("TempoAutomation") if arrangement is not None else None
+        rows = self.document.points.get(points)
+        try:
+            by_tempo = self._automated_tempo(points, rows, scope) if rows else TempoMap.constant(bpm)
+        except InputError as error:
+            raise self.document.error(points if rows else tempo, f"impossible tempo: {error}") from None
+        return TempoMap(by_tempo.points, self._meters(transport, arrangement, scope, by_tempo))
+
+    def _automated_tempo(self, points: Any, rows: _Rows, scope: _Scope) -> TempoMap:
+        times, values, codes = _in_order(rows)
+        if rows.kind != "RealPoint":
+            raise self.document.error(points, f"<TempoAutomation> has points of type {rows.kind}, expected RealPoint")
+        if self._inherit(points, scope).unit == "seconds":
+            law = {HOLD: "step", LINEAR: "linear-seconds"}
+            return TempoMap.from_seconds((t, v, law[c]) for t, v, c in zip(times, values, codes.tolist(), strict=True))  # type: ignore[misc]
+        law = {HOLD: "step", LINEAR: "linear-beats"}
+        return TempoMap(
+            [TempoPoint(float(t), float(v), law[c]) for t, v, c in zip(times, values, codes.tolist(), strict=True)]
+        )  # type: ignore[arg-type]
+
+    def _meters(self, transport: Any, arrangement: Any, scope: _Scope, tempo_map: TempoMap) -> list[Meter]:
+        signature = transport.find("TimeSignature") if transport is not None else None
+        number = self.document.number
+        meters = []
+        if signature is not None:
+            meters.append((signature, 0.0, int(number(signature, "numerator")), int(number(signature, "denominator"))))
+        automation = arrangement.find("TimeSignatureAutomation") if arrangement is not None else None
+        rows = self.document.points.get(automation)
+        if rows:
+            times = np.array(rows.times)
+            if self._inherit(automation, scope).unit == "seconds":
+                times = tempo_map.beats_at(times)
+            for index in np.argsort(times, kind="stable"):
+                meters.append((automation, float(times[index]), *rows.meters[index]))
+        usable = []
+        for element, beat, numerator, denominator in sorted(meters, key=lambda row: row[1]):
+            try:
+                TempoMap.constant(DEFAULT_BPM, [Meter(beat, numerator, denominator)])
+                usable.append(Meter(beat, numerator, denominator))
+            except InputError:
+                self._leave(element, f"an impossible meter {numerator}/{denominator} at beat {beat:g}")
+        return usable
+
+    # --- the arrangement ---
+
+    def _timeline(self, element: Any, scope: _Scope) -> None:
+        if not isinstance(element.tag, str):
+            return  # a comment
+        scope = self._inherit(element, scope)
+        handlers: dict[str, Callable[[Any, _Scope], None]] = {
+            "Lanes": self._children,
+            "Clips": self._clips,
+            "Points": self._points,
+            "Notes": self._notes,
+            "Markers": self._markers,
+            "markers": self._markers,
+            "Audio": self._media,
+            "Video": self._media,
+            "Warps": self._media,
+        }
+        handler = handlers.get(element.tag)
+        if handler:
+            handler(element, scope)
+        else:
+            self._leave(element, f"<{element.tag}> on track {scope.track!r} not read")
+
+    def _inherit(self, element: Any, scope: _Scope) -> _Scope:
+        unit = element.get("timeUnit", scope.unit)
+        if unit not in ("beats", "seconds"):
+            raise self.document.error(element, f"has timeUnit={unit!r}, expected beats or seconds")
+        if scope.pieces is not None and unit != scope.unit:
+            self._leave(
+                element,
+                f"<{element.tag}> counts in {unit} within a clip that counts in {scope.unit}; taken as {scope.unit}",
+            )
+            unit = scope.unit
+        track = self.tracks.get(element.get("track", ""), scope.track)
+        return replace(scope, unit=unit, track=track)
+
+    def _children(self, element: Any, scope: _Scope) -> None:
+        for child in element:
+            self._timeline(child, scope)
+
+    def _clips(self, element: Any, scope: _Scope) -> None:
+        for clip in element.iterfind("Clip"):
+            if clip.get("enable") in ("false", "0"):
+                self._leave(clip, f"a clip on track {scope.track!r} is off")
+                continue
+            content = next((child for child in clip if isinstance(child.tag, str)), None)
+            if content is None:
+                content = self.timelines.get(clip.get("reference", ""))
+            if content is None:
+                self._leave(clip, f"a clip on track {scope.track!r} without contents")
+            elif scope.pieces is not None and _holds_automation(content):
+                self._leave(clip, f"automation in a clip within a clip on track {scope.track!r} not read")
+            elif content.tag == "Clips" and not _holds_automation(content):
+                self._media(content, scope)
+            else:
+                unit = clip.get("contentTimeUnit", scope.unit)
+                if unit not in ("beats", "seconds"):
+                    raise self.document.error(clip, f"has contentTimeUnit={unit!r}, expected beats or seconds")
+                self._timeline(content, replace(scope, unit=unit, pieces=self._pieces(clip, scope.unit, unit)))
+
+    def _pieces(self, clip: Any, outer: TimeUnit, inner: TimeUnit) -> tuple[_Piece, ...]:
+        """What of the clip's contents sounds where. Its place is in `outer` units, everything inside in `inner` ones."""
+        number = self.document.number
+        begin = number(clip, "time")
+        end = begin + number(clip, "duration", math.inf, endless=True)
+        if inner != outer:
+            convert = self.tempo_map.seconds_at if inner == "seconds" else self.tempo_map.beats_at
+            begin, end = float(convert(begin)), float(convert(end)) if math.isfinite(end) else end
+        start = number(clip, "playStart", 0.0)
+        loop_start, loop_end = number(clip, "loopStart", 0.0), number(clip, "loopEnd", 0.0)
+        if loop_end <= loop_start or not math.isfinite(end):
+            stop = number(clip, "playStop", math.inf, endless=True)
+            return (_Piece(start, min(start + end - begin, stop), begin - start),)
+        self.pieces_placed += math.ceil((end - begin) / (loop_end - loop_start)) + 1
+        if self.pieces_placed > MOST_PIECES:
+            raise self.document.error(clip, f"is looped until all clips together sound more than {MOST_PIECES:,} times")
+        pieces, now, content = [], begin, start
+        while now < end:
+            length = min(max(loop_end - content, 0.0), end - now)
+            if length > 0:
+                pieces.append(_Piece(content, content + length, now - content))
+            now, content = now + length, loop_start
+        return tuple(pieces)
+
+    def _points(self, element: Any, scope: _Scope) -> None:
+        rows = self.document.points.get(element)
+        target = self._automated(element, scope)
+        if target is None or not rows:
+            self._leave(
+                element, f"<Points> on track {scope.track!r} without {'points' if target else 'a target that is known'}"
+            )
+            return
+        if rows.kind == "TimeSignaturePoint":
+            self._leave(element, f"time signatures on track {scope.track!r}; expected under <TimeSignatureAutomation>")
+            return
+        times, values, codes = _in_order(rows)
+        normalised = target.normalised(values, element.get("unit"))
+        if normalised is None:
+            unit = element.get("unit") or target.unit
+            self._leave(
+                element,
+                f"{target.name} of track {scope.track!r} is in {unit} without min and max; values were not scaled",
+            )
+            normalised = np.nan_to_num(values, posinf=1e6, neginf=-1e6)
+        key = (target if target.track else replace(target, track=scope.track), scope.unit)
+        for fragment in self._placed(element, times, normalised, codes, scope):
+            self.fragments.setdefault(key, []).append(fragment)
+
+    def _automated(self, element: Any, scope: _Scope) -> _Target | None:
+        target = element.find("Target")
+        if target is None:
+            return None
+        if "parameter" in target.attrib:
+            return self.targets.get(target.get("parameter"))
+        expression = target.get("expression")
+        if expression is None:
+            return None
+        source = EXPRESSION_NAMES.get(expression, expression).format(controller=target.get("controller", "?"))
+        parts = [source]
+        if "key" in target.attrib:
+            parts[0] += f" {target.get('key')}"
+        if "channel" in target.attrib:
+            parts.append(f"channel {int(self.document.number(target, 'channel')) + 1}")
+        return _Target(name=", ".join(parts), track=scope.track, source=source)
+
+    def _placed(
+        self, element: Any, times: Doubles, values: Doubles, codes: NDArray[np.uint8], scope: _Scope
+    ) -> Iterator[_Fragment]:
+        """The points in arrangement time: once, or piece by piece through a clip's window."""
+        if scope.pieces is None:
+            self._count(element, len(times))
+            yield _Fragment(times, values, codes)
+            return
+        lane = Lane(times, values, codes)
+        for piece in scope.pieces:
+            fragment = _cut(lane, piece)
+            self._count(element, len(fragment.times))
+            yield fragment
+
+    def _count(self, element: Any, points: int) -> None:
+        self.points_placed += points
+        if self.points_placed > MOST_POINTS:
+            raise self.document.error(element, f"has more than {MOST_POINTS:,} points once its loops are unrolled")
+
+    def _notes(self, element: Any, scope: _Scope) -> None:
+        rows = self.document.notes.get(element, [])
+        expressive = self.document.expressive.get(element, 0) + sum(len(note) > 0 for note in element.iterfind("Note"))
+        if expressive:
+            self._leave(
+                element,
+                f"{expressive} notes with expression lanes of their own on track {scope.track!r}; only the notes were read",
+            )
+        rows = sorted(rows)
+        times = [row[0] for row in rows]
+        for piece in scope.pieces or (_Piece(-math.inf, math.inf, 0.0),):
+            sounding = rows[bisect_left(times, piece.begin) : bisect_left(times, piece.end)]
+            self._count(element, len(sounding))
+            for time, duration, channel, key, velocity in sounding:
+                begin, end = time + piece.origin, min(time + duration, piece.end) + piece.origin
+                if scope.unit == "seconds":
+                    begin, end = (float(self.tempo_map.beats_at(seconds)) for seconds in (begin, end))
+                self.notes.append(Note(begin, end - begin, channel, key, velocity))
+
+    def _markers(self, element: Any, scope: _Scope) -> None:
+        for marker in element.iterfind("Marker"):
+            time = self.document.number(marker, "time")
+            beat = time if scope.unit == "beats" else float(self.tempo_map.beats_at(time))
+            self.markers.append(Marker(marker.get("name", ""), beat))
+
+    def _media(self, element: Any, scope: _Scope) -> None:
+        files = [file.get("path", "") for file in element.iter("File")]
+        what = f"{element.tag.lower()} of {', '.join(files)}" if files else f"an empty <{element.tag}>"
+        if files or element.tag != "Clips":
+            self._leave(element, f"{what} on track {scope.track!r} not read")
+
+    def _lanes(self) -> Iterator[tuple[str, Lane]]:
+        for (target, unit), fragments in self.fragments.items():
+            fragments.sort(key=lambda fragment: fragment.times[0])
+            times = np.concatenate([fragment.times for fragment in fragments])
+            order = np.argsort(times, kind="stable")
+            try:
+                lane = Lane(
+                    times[order],
+                    np.concatenate([fragment.values for fragment in fragments])[order],
+                    np.concatenate([fragment.codes for fragment in fragments])[order],
+                    name=target.name,
+                    key=target.key,
+                    unit=unit,
+                    track=target.track,
+                    plugin=target.device,
+                    plugin_id=target.device_id,
+                    parameter_id=target.parameter_id,
+                )
+            except InputError as error:
+                raise FileError(
+                    self.path, f"{target.name} on track {target.track!r}: {error}", position=PROJECT_FILE
+                ) from None
+            yield target.source, lane
+
+    def _leave(self, element: Any, what: str) -> None:
+        self.unknown.append(f"{_place(element)}: {what}")
+
+
+def _in_order(rows: _Rows) -> tuple[Doubles, Doubles, NDArray[np.uint8]]:
+    """Times, values and shape codes, sorted by time; points on one time keep their order."""
+    times = np.array(rows.times)
+    order = np.argsort(times, kind="stable")
+    values = np.array(rows.values) if rows.values else np.zeros(len(times))
+    codes = np.frombuffer(bytes(rows.codes), dtype=np.uint8) if rows.codes else np.zeros(len(times), dtype=np.uint8)
+    return times[order], values[order], codes[order]
+
+
+def _cut(lane: Lane, piece: _Piece) -> _Fragment:
+    """What a piece of a clip plays, with a point at each end that has the lane's value there; the last holds until the next clip."""
+    first = int(np.searchsorted(lane.times, piece.begin, side="right"))
+    last = int(np.searchsorted(lane.times, piece.end, side="left"))
+    inside = slice(first, max(first, last))
+    begin_code = lane.shape_codes[first - 1] if first else HOLD
+    times = [[piece.begin], lane.times[inside]]
+    values = [lane.sample([piece.begin]), lane.values[inside]]
+    codes = [[begin_code], lane.shape_codes[inside]]
+    if math.isfinite(piece.end):
+        times.append([piece.end])
+        values.append([_value_before(lane, last, piece.end)])
+        codes.append([HOLD])
+    return _Fragment(
+        np.concatenate(times) + piece.origin, np.concatenate(values), np.concatenate(codes).astype(np.uint8)
+    )
+
+
+def _value_before(lane: Lane, following: int, time: float) -> float:
+    """The value that the lane comes to at `time` from the left, where `Lane.sample` would give the one after a jump.
+
+    `following`: the index of the first point that is not before `time`.
+    """
+    here = max(following - 1, 0)
+    if following in (0, len(lane)) or lane.shape_codes[here] == HOLD:
+        return float(lane.values[here])
+    return float(np.interp(time, lane.times[here : following + 1], lane.values[here : following + 1]))
+
+
+def _is_parameter(element: Any) -> bool:
+    return element.tag.endswith("Parameter") or "value" in element.attrib or element.tag == "TimeSignature"
+
+
+def _holds_automation(content: Any) -> bool:
+    return content.tag == "Points" or next(content.iter("Points"), None) is not None
+
+
+def _device_name(device: Any) -> str:
+    return "" if device is None else device.get("deviceName") or device.get("name", "")
+
+
+def _is_ours(device: Any) -> bool:
+    return device is not None and (
+        device.get("deviceID", "").casefold() in OUR_IDS or device.get("deviceName") == identity.PLUGIN_NAME
+    )
