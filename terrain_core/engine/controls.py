@@ -1,0 +1,195 @@
+"""Parameter values at the starts of frames: from a host's events (block mode) or from lanes (batch mode)."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrain_core.engine.events import ParameterPoint
+from terrain_core.errors import InputError
+from terrain_core.parameters import PARAMETERS, by_key
+from terrain_core.tempo import TempoMap
+
+COLUMN: Mapping[str, int] = MappingProxyType({parameter.key: index for index, parameter in enumerate(PARAMETERS)})
+"""Parameter key -> column of `Controls.values`."""
+
+_COLUMN_BY_ID = {parameter.id: index for index, parameter in enumerate(PARAMETERS)}
+_LOW = np.array([parameter.low for parameter in PARAMETERS])
+_HIGH = np.array([parameter.high for parameter in PARAMETERS])
+_STEPPED = np.array([parameter.stepped for parameter in PARAMETERS])
+
+
+@dataclass(frozen=True)
+class Controls:
+    """Every parameter at every one of some frames.
+
+    Attributes:
+        values: (frames, parameters), plain values, each finite and in its parameter's range.
+    """
+
+    values: NDArray[np.float64]
+
+    def __getitem__(self, key: str) -> NDArray[np.float64]:
+        """One parameter over the frames: shape (frames,)."""
+        return self.values[:, COLUMN[key]]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+class Breakpoint(NamedTuple):
+    """Where a parameter arrives at a value; `line` says whether it gets there in a straight line or by a step."""
+
+    offset: int
+    value: float
+    line: bool
+
+
+class ControlState:
+    """Block mode's controls: what every parameter is now, and what it was on the way here.
+
+    Values that are not numbers are dropped, so that the last good one goes on; `dropped` counts them.
+    Ids that are not in the table are ignored: a newer plugin's project may hold some.
+    """
+
+    def __init__(self) -> None:
+        self.values = np.array([parameter.default for parameter in PARAMETERS])
+        self.dropped = 0
+
+    def set(self, values: Mapping[str, float]) -> None:
+        """Set parameters at once, by key, clamped to their ranges.
+
+        Raises:
+            InputError: no such parameter, or a value is not a number; nothing was changed.
+        """
+        wanted = {COLUMN[by_key(key).key]: _finite(key, value) for key, value in values.items()}
+        for column, value in wanted.items():
+            self.values[column] = PARAMETERS[column].clamp(value)
+
+    def __getitem__(self, key: str) -> float:
+        """One parameter's value now."""
+        return float(self.values[COLUMN[key]])
+
+    def get(self) -> dict[str, float]:
+        """Every parameter's value now, by key."""
+        return dict(zip(COLUMN, self.values.tolist(), strict=True))
+
+    def advance(
+        self, points: Iterable[ParameterPoint], lines: bool, midi: Iterable[ParameterPoint], due: NDArray[np.int64]
+    ) -> Controls:
+        """Take in a block's changes; give the values at the frames that start in it.
+
+        Args:
+            points: the host's changes, joined by straight lines if `lines`.
+            midi: changes that came as MIDI; always steps.
+            due: (frames,) offsets at which frames read their controls, rising.
+        """
+        values = np.repeat(self.values[np.newaxis], len(due), axis=0)
+        for column, breakpoints in self._by_column(points, lines, midi).items():
+            if len(due):
+                values[:, column] = _along(self.values[column], breakpoints, due)
+            self.values[column] = breakpoints[-1].value
+        return Controls(values)
+
+    def _by_column(
+        self, points: Iterable[ParameterPoint], lines: bool, midi: Iterable[ParameterPoint]
+    ) -> dict[int, list[Breakpoint]]:
+        """The usable changes of each parameter by rising offset (of equal ones, the later in the list counts)."""
+        columns: defaultdict[int, list[Breakpoint]] = defaultdict(list)
+        for source, joined in ((points, lines), (midi, False)):
+            for point in source:
+                column = _COLUMN_BY_ID.get(point.parameter_id)
+                if column is None:
+                    continue
+                if not math.isfinite(point.value):
+                    self.dropped += 1
+                    continue
+                parameter = PARAMETERS[column]
+                line = joined and not parameter.stepped
+                columns[column].append(Breakpoint(max(point.offset, 0), parameter.clamp(point.value), line))
+        for breakpoints in columns.values():
+            breakpoints.sort(key=lambda breakpoint: breakpoint.offset)
+        return columns
+
+
+def _along(before: float, breakpoints: list[Breakpoint], due: NDArray[np.int64]) -> NDArray[np.float64]:
+    """A parameter's values at the offsets `due`. It was `before` at the last sample of the block before, offset -1."""
+    offsets = np.array([-1, *(point.offset for point in breakpoints)], np.float64)
+    values = np.array([before, *(point.value for point in breakpoints)])
+    is_line = np.array([*(point.line for point in breakpoints), False])  # of the segment that starts at each point
+    at = np.searchsorted(offsets, due, side="right") - 1
+    towards = np.minimum(at + 1, len(breakpoints))
+    length = np.where(is_line[at], offsets[towards] - offsets[at], 1.0)
+    slope = np.where(is_line[at], values[towards] - values[at], 0.0) / length
+    return values[at] + slope * (due - offsets[at])
+
+
+class SampledLane(Protocol):
+    """What batch mode needs of a `terrain_core.lanes.Lane`."""
+
+    def values_at(self, seconds: NDArray[np.float64], tempo_map: TempoMap) -> NDArray[np.float64]:
+        """The lane's plain values at times in seconds."""
+        ...
+
+
+class LaneControls:
+    """Batch mode's controls: lanes by parameter key, constants for the rest."""
+
+    def __init__(self, lanes: Mapping[str, SampledLane], tempo_map: TempoMap, constants: Mapping[str, float]) -> None:
+        """
+        Raises:
+            InputError: no parameter has such a key, or a constant is not a number.
+        """
+        self._lanes = {COLUMN[by_key(key).key]: lane for key, lane in lanes.items()}
+        self._tempo_map = tempo_map
+        state = ControlState()
+        state.set(constants)
+        self._held = state.values
+        self.dropped = 0
+
+    @property
+    def driven(self) -> frozenset[int]:
+        """Ids of the parameters that have a lane."""
+        return frozenset(PARAMETERS[column].id for column in self._lanes)
+
+    def at(self, seconds: NDArray[np.float64]) -> Controls:
+        """Values at rising times (frames,), later than those of the call before."""
+        values = np.repeat(self._held[np.newaxis], len(seconds), axis=0)
+        for column, lane in self._lanes.items():
+            values[:, column] = self._finite_from(column, lane.values_at(seconds, self._tempo_map))
+        np.clip(values, _LOW, _HIGH, out=values)
+        values[:, _STEPPED] = np.rint(values[:, _STEPPED])
+        if len(values):
+            self._held = values[-1].copy()
+        return Controls(values)
+
+    def hold(self, points: Iterable[ParameterPoint], controls: Controls, due: NDArray[np.int64]) -> Controls:
+        """Lay steps (MIDI) over parameters that no lane drives; `due` are the frames' offsets on the steps' time line."""
+        free = [point for point in points if point.parameter_id not in self.driven]
+        for point in free:
+            column = _COLUMN_BY_ID[point.parameter_id]
+            controls.values[due >= point.offset, column] = point.value
+            self._held[column] = point.value
+        return controls
+
+    def _finite_from(self, column: int, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The values, each one that is not a number replaced by the last good one before it."""
+        good = np.isfinite(values)
+        if good.all():
+            return values
+        self.dropped += int((~good).sum())
+        last_good = np.maximum.accumulate(np.where(good, np.arange(len(values)), -1))
+        return np.where(last_good >= 0, values[last_good], self._held[column])
+
+
+def _finite(key: str, value: float) -> float:
+    if not math.isfinite(value):
+        raise InputError(f"{key} is {value}: expected a number")
+    return value
