@@ -12,6 +12,7 @@ level asked for.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -121,8 +122,23 @@ def _interpolation(positions: np.ndarray, knots: np.ndarray) -> Tensor:
     )
 
 
+def _inverse_dft(size: int) -> Tensor:
+    """The inverse real DFT as a matrix (size + 2, size), for rows [real parts, imaginary parts]; a product, as graphs want it."""
+    bins = size // 2 + 1
+    turns = np.arange(bins)[:, None] * np.arange(size)[None] / size
+    weight = np.full((bins, 1), 2.0 / size)
+    weight[[0, -1]] = 1.0 / size
+    basis = np.concatenate([weight * np.cos(2 * np.pi * turns), -weight * np.sin(2 * np.pi * turns)])
+    return torch.from_numpy(basis.astype(np.float32))
+
+
 def mel(hz: np.ndarray | float) -> np.ndarray:
     return np.asarray(2595.0 * np.log10(1.0 + np.asarray(hz) / 700.0))
+
+
+def hz_of_octave(octave: Tensor) -> Tensor:
+    """Octaves from middle C -> Hz. (exp2 would read better, but the ONNX operator set has none.)"""
+    return features.MIDDLE_C_HZ * torch.exp(octave * math.log(2.0))
 
 
 class HarmonicHead(nn.Module):
@@ -142,7 +158,7 @@ class HarmonicHead(nn.Module):
         audible[[0, -1]] = 0.0  # noise at 0 Hz would be a random step per grain
         self.register_buffer("audible", audible, persistent=False)
         half_sine = torch.sin(torch.pi * (torch.arange(NOISE_WINDOW) + 0.5) / NOISE_WINDOW)
-        self.register_buffer("window", half_sine * NOISE_WINDOW**0.5, persistent=False)
+        self.register_buffer("grain_basis", _inverse_dft(NOISE_WINDOW) * half_sine * NOISE_WINDOW**0.5, persistent=False)
         ramp = (torch.arange(SUBHOP) + 1.0) / SUBHOP
         self.register_buffer("ramp", ramp, persistent=False)
         step = HOP // ENVELOPE_STEPS
@@ -160,7 +176,8 @@ class HarmonicHead(nn.Module):
         spectral = raw[..., :-ENVELOPE_STEPS].reshape(batch, frames * SUBFRAMES, self.controls_per_subframe)
         sizes = [HARMONICS, COLOUR_BANDS, len(MODES), NOISE_BANDS]
         partial, colour, modal, noise = spectral.split(sizes, dim=-1)
-        hz = pitch_hz.repeat_interleave(SUBFRAMES, dim=1)[..., None] * self.ratios.float()
+        held = pitch_hz[..., None].expand(-1, -1, SUBFRAMES).reshape(batch, frames * SUBFRAMES, 1)
+        hz = held * self.ratios.float()
         log_level = torch.cat([partial, modal], dim=-1) + self._colour_at(colour, hz) - 6.0
         level = log_level.clamp(*LOG_LEVEL_RANGE).exp() * ((20000.0 - hz) / 2000.0).clamp(0.0, 1.0)
         magnitude = ((noise - 8.0).clamp(*LOG_LEVEL_RANGE) @ self.noise_interpolation).exp() * self.audible
@@ -189,7 +206,7 @@ class HarmonicHead(nn.Module):
             audio (batch, frames * HOP) and the next call's state.
         """
         pitch = pitch.detach()  # a spectral loss has no useful gradient towards frequency; the tracker knows it
-        pitch_hz = features.MIDDLE_C_HZ * torch.exp2((pitch * OCTAVES_PER_PITCH_UNIT).clamp(-3.5, 4.5))
+        pitch_hz = hz_of_octave((pitch * OCTAVES_PER_PITCH_UNIT).clamp(-3.5, 4.5))
         level, magnitude, fine = self.amplitudes(raw, pitch_hz)
         tonal, phase = self._partials(level, pitch_hz, state)
         noise, tail = self._noise(magnitude, fine, noise_phase, state)
@@ -223,8 +240,8 @@ class HarmonicHead(nn.Module):
     def _noise(self, magnitude: Tensor, fine: Tensor, phase: Tensor, state: HeadState) -> tuple[Tensor, Tensor]:
         batch = len(magnitude)
         angle = 2 * torch.pi * phase
-        spectrum = torch.complex(magnitude * torch.cos(angle), magnitude * torch.sin(angle))
-        grains = torch.fft.irfft(spectrum, NOISE_WINDOW, dim=-1) * self.window
+        spectrum = torch.cat([magnitude * torch.cos(angle), magnitude * torch.sin(angle)], dim=-1)
+        grains = spectrum @ self.grain_basis
         halves = torch.cat([state.noise_tail, grains[:, :-1, SUBHOP:]], dim=1)
         noise = (grains[..., :SUBHOP] + halves).reshape(batch, -1, HOP // ENVELOPE_STEPS)
         earlier = torch.cat([state.envelope, fine[:, :-1]], dim=1)

@@ -1,0 +1,301 @@
+"""The autoencoder that plays: two ONNX graphs with their state as inputs and outputs, and the features before them.
+
+One session serves any number of streams, because a stream's state is a value that goes in and comes out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from terrain_core.autoencoders import noise
+from terrain_core.autoencoders.features import FEATURES, HOP, LOOKAHEAD, FeatureStream
+from terrain_core.autoencoders.protocol import Audio, Latents
+from terrain_core.errors import FileError, InputError
+
+FORMAT_VERSION = 1
+CARD = "autoencoder.json"
+DECODER, ENCODER = "decoder.onnx", "encoder.onnx"
+MOST_BYTES = 2**30
+"""A bundle that claims to hold more than this is refused."""
+
+NOISE_FRAMES = 256
+"""Frames whose noise is drawn at once: bounds memory."""
+
+State = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What `autoencoder.json` says.
+
+    Attributes:
+        noise_per_frame: shape of the noise input after the frame axis; empty if the decoder draws none.
+        delay: samples by which the decoder's audio lags behind the frame it depends on.
+        features: name of the feature extractor the encoder wants; "" if there is no encoder.
+    """
+
+    name: str
+    sample_rate: int
+    channels: int
+    latent_size: int
+    hop: int
+    delay: int
+    latent_mean: tuple[float, ...]
+    latent_std: tuple[float, ...]
+    noise_per_frame: tuple[int, ...] = ()
+    features: str = ""
+    version: int = FORMAT_VERSION
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def parse(text: bytes, path: str) -> Card:
+        try:
+            raw = json.loads(text)
+            known = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in Card.__dataclass_fields__}
+            card = Card(**known)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise FileError(path, f"is not an autoencoder's card ({error})", position=CARD) from None
+        if card.version > FORMAT_VERSION:
+            raise FileError(
+                path, f"has version {card.version}, newer than {FORMAT_VERSION}", position=CARD, hint="update Latent Terrain"
+            )
+        sizes = (card.sample_rate, card.channels, card.latent_size, card.hop)
+        if not all(isinstance(n, int) and 0 < n < 2**20 for n in sizes) or not 0 <= card.delay < 2**20:
+            raise FileError(path, f"states impossible sizes {sizes}", position=CARD)
+        statistics = np.array([card.latent_mean, card.latent_std], dtype=np.float64)
+        if statistics.shape != (2, card.latent_size) or not np.isfinite(statistics).all():
+            raise FileError(path, f"latent_mean and latent_std are not {card.latent_size} finite numbers", position=CARD)
+        return card
+
+
+class OnnxAutoencoder:
+    """See `protocol.Autoencoder`. Made by `load`, from a bundle: a folder or zip of a card and one or two graphs."""
+
+    def __init__(self, files: dict[str, bytes], path: str = "<memory>") -> None:
+        """
+        Args:
+            files: the bundle's members: `autoencoder.json`, `decoder.onnx` and, if it can encode, `encoder.onnx`.
+            path: what errors call it.
+        Raises:
+            FileError: a member is missing or is not what it should be.
+        """
+        for member in (CARD, DECODER):
+            if member not in files:
+                raise FileError(path, f"has no {member}", hint="expected an autoencoder bundle")
+        self.path = path
+        self._files = files
+        self.card = Card.parse(files[CARD], path)
+        self.name = self.card.name
+        self.sample_rate = self.card.sample_rate
+        self.channels = self.card.channels
+        self.latent_size = self.card.latent_size
+        self.hop = self.card.hop
+        self.latent_mean = np.array(self.card.latent_mean, np.float32)
+        self.latent_std = np.array(self.card.latent_std, np.float32)
+        self._sessions: dict[tuple[str, int], ort.InferenceSession] = {}
+
+    @cached_property
+    def sha256(self) -> str:
+        """Identity of the bundle: over its members' names and bytes in alphabetical order."""
+        digest = hashlib.sha256()
+        for name in sorted(self._files):
+            digest.update(name.encode() + b"\0" + hashlib.sha256(self._files[name]).digest())
+        return digest.hexdigest()
+
+    def to_bytes(self) -> bytes:
+        """The bundle as one zip file, the same bytes every time; `load_bytes` reads it."""
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+            for name in sorted(self._files):
+                archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), self._files[name])
+        return buffer.getvalue()
+
+    def encode(self, audio: Audio) -> Latents:
+        audio = self._checked_audio(audio)
+        frames = -(-audio.shape[1] // self.hop)
+        stream = self.stream_encoder()
+        tail = np.zeros((1, frames * self.hop - audio.shape[1] + stream.delay), np.float32)
+        parts = [stream.encode(piece) for piece in _pieces(np.concatenate([audio, tail], axis=1), 256 * self.hop)]
+        return np.concatenate([np.zeros((0, self.latent_size), np.float32), *parts])[:frames]
+
+    def decode(self, latents: Latents, *, seed: int = 0) -> Audio:
+        return self.stream(seed=seed, threads=0).decode(latents)
+
+    def stream(self, *, seed: int = 0, threads: int = 1) -> OnnxDecoderStream:
+        return OnnxDecoderStream(self, self.session(DECODER, threads), seed)
+
+    def stream_encoder(self, *, threads: int = 1) -> OnnxEncoderStream:
+        """A fresh encoder for live audio; its `delay` says how much later than the audio its frames come."""
+        if ENCODER not in self._files:
+            raise InputError(f"autoencoder {self.name!r} cannot encode: its bundle has no {ENCODER}")
+        return OnnxEncoderStream(self, self.session(ENCODER, threads))
+
+    def session(self, member: str, threads: int) -> ort.InferenceSession:
+        """The graph's session with that many threads (0: all cores); made once, shared by all streams."""
+        key = (member, threads)
+        if key not in self._sessions:
+            options = ort.SessionOptions()
+            options.intra_op_num_threads = threads
+            options.inter_op_num_threads = 1
+            options.log_severity_level = 4
+            # Spinning workers would take the cores of the host's audio thread between blocks.
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0" if threads == 1 else "1")
+            try:
+                session = ort.InferenceSession(self._files[member], options, providers=["CPUExecutionProvider"])
+            except Exception as error:  # onnxruntime raises a class of its own per status code, all plain Exceptions
+                raise FileError(self.path, f"is not a graph that can be run ({_first_line(error)})", position=member) from None
+            self._sessions[key] = session
+        return self._sessions[key]
+
+    def _checked_audio(self, audio: Audio) -> Audio:
+        audio = np.asarray(audio, np.float32)
+        if audio.ndim != 2 or audio.shape[0] != self.channels:
+            raise InputError(f"expected audio of shape ({self.channels}, samples), got {audio.shape}")
+        if not np.isfinite(audio).all():
+            at = int(np.argmin(np.isfinite(audio).all(axis=0)))
+            raise InputError(f"audio is not finite at sample {at} ({at / self.sample_rate:.3f} s)")
+        return audio
+
+
+class OnnxDecoderStream:
+    """See `protocol.DecoderStream`."""
+
+    def __init__(self, autoencoder: OnnxAutoencoder, session: ort.InferenceSession, seed: int) -> None:
+        self.delay = autoencoder.card.delay
+        self._autoencoder = autoencoder
+        self._session = session
+        self._seed = seed
+        self._clean = _zero_state(session, given=("latents", "noise"))
+        self._outputs = [output.name for output in session.get_outputs()]
+        self.reset()
+
+    def reset(self, frame_index: int = 0) -> None:
+        self._frame = frame_index
+        self._state = self._clean
+
+    @property
+    def state(self) -> tuple[int, State]:
+        """The whole state, as a value: assign it to another stream of the same autoencoder to branch."""
+        return self._frame, dict(self._state)
+
+    @state.setter
+    def state(self, value: tuple[int, State]) -> None:
+        self._frame, self._state = value[0], dict(value[1])
+
+    def decode(self, latents: Latents) -> Audio:
+        card = self._autoencoder.card
+        latents = np.asarray(latents, np.float32)
+        if latents.ndim != 2 or latents.shape[1] != card.latent_size:
+            raise InputError(f"expected latents of shape (frames, {card.latent_size}), got {latents.shape}")
+        finite = np.isfinite(latents)
+        if not finite.all():
+            latents = np.where(finite, latents, self._autoencoder.latent_mean)
+        parts = [np.zeros((card.channels, 0), np.float32)]
+        for start in range(0, len(latents), NOISE_FRAMES):
+            piece = latents[start : start + NOISE_FRAMES]
+            drawn = self._noise(len(piece))
+            parts += [self._run(piece[k : k + 1], drawn[k : k + 1]) for k in range(len(piece))]
+        return np.concatenate(parts, axis=1)
+
+    def _noise(self, frames: int) -> NDArray[np.float32]:
+        shape = self._autoencoder.card.noise_per_frame
+        drawn = noise.uniform(self._seed, self._frame, frames, int(np.prod(shape))) if shape else np.zeros(frames, np.float32)
+        return drawn.reshape(frames, *shape)
+
+    def _run(self, latents: Latents, drawn: NDArray[np.float32]) -> Audio:
+        """One frame, always one: matrix products of other sizes round otherwise, and every way of cutting a stream must
+        give the same bits. It costs nothing: a frame is work enough for a call."""
+        feed: State = {"latents": latents, **self._state}
+        if self._autoencoder.card.noise_per_frame:
+            feed["noise"] = drawn
+        audio, *state = self._session.run(self._outputs, feed)
+        self._state = dict(zip(self._state, state, strict=True))
+        self._frame += 1
+        return cast(Audio, audio)
+
+
+class OnnxEncoderStream:
+    """Audio in, latents out, as soon as each frame's look-ahead is known."""
+
+    def __init__(self, autoencoder: OnnxAutoencoder, session: ort.InferenceSession) -> None:
+        self.delay = LOOKAHEAD + HOP
+        """Samples of audio beyond a frame's end that must be known before its latents come out."""
+        self._autoencoder = autoencoder
+        self._session = session
+        self._clean = _zero_state(session, given=("features",))
+        self._outputs = [output.name for output in session.get_outputs()]
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past."""
+        self._features = FeatureStream()
+        self._waiting = np.zeros((0, FEATURES), np.float32)
+        self._state = self._clean
+
+    def encode(self, audio: Audio) -> Latents:
+        """Append audio (channels, samples), return the latents of the frames that have become known."""
+        card = self._autoencoder.card
+        audio = self._autoencoder._checked_audio(audio)
+        self._waiting = np.concatenate([self._waiting, self._features.push(audio.mean(axis=0))])
+        if len(self._waiting) < 2:
+            return np.zeros((0, card.latent_size), np.float32)
+        latents, *state = self._session.run(self._outputs, {"features": self._waiting, **self._state})
+        self._state = dict(zip(self._state, state, strict=True))
+        self._waiting = self._waiting[-1:]
+        return cast(Latents, latents)
+
+
+def _zero_state(session: ort.InferenceSession, given: tuple[str, ...]) -> State:
+    """The state inputs of a graph, all zero: the graphs are made so that zero means a clean start."""
+    types = {"tensor(float)": np.float32, "tensor(double)": np.float64}
+    return {i.name: np.zeros(i.shape, types[i.type]) for i in session.get_inputs() if i.name not in given}
+
+
+def _pieces(array: NDArray[np.float32], size: int) -> Iterator[NDArray[np.float32]]:
+    """Cut along the second axis."""
+    return (array[:, i : i + size] for i in range(0, array.shape[1], size))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def load(path: Path) -> OnnxAutoencoder:
+    """Open a bundle: a folder, or a zip file.
+
+    Raises:
+        FileError: missing, damaged, or not a bundle.
+    """
+    if path.is_dir():
+        members = {name: path / name for name in (CARD, DECODER, ENCODER)}
+        return OnnxAutoencoder({name: p.read_bytes() for name, p in members.items() if p.is_file()}, str(path))
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise FileError(path, f"cannot be read ({error.strerror})") from None
+    return load_bytes(data, str(path))
+
+
+def load_bytes(data: bytes, path: str = "<memory>") -> OnnxAutoencoder:
+    """Open a bundle from the bytes of its zip file; `path` is what errors call it."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            wanted = [info for info in archive.infolist() if info.filename in (CARD, DECODER, ENCODER)]
+            if sum(info.file_size for info in wanted) > MOST_BYTES:
+                raise FileError(path, f"claims to hold more than {MOST_BYTES >> 20} MiB", hint="not opened")
+            files = {info.filename: archive.read(info) for info in wanted}
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        raise FileError(path, f"is not an autoencoder bundle ({_first_line(error)})") from None
+    return OnnxAutoencoder(files, path)
