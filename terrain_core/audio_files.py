@@ -12,7 +12,7 @@ Channels by rule, not by accident:
 from __future__ import annotations
 
 from os import PathLike, fspath
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -76,8 +76,6 @@ def _read_blocks(path: str | PathLike[str], file: soundfile.SoundFile) -> list[A
 
 
 def _problem(path: str | PathLike[str], error: Exception) -> str:
-    from pathlib import Path
-
     file = Path(path)
     if not file.exists():
         return "there is no such file"
@@ -95,7 +93,7 @@ def to_channels(path: str | PathLike[str], audio: Audio, channels: int) -> Audio
     if own == channels:
         return audio
     if channels == 1:
-        return audio.mean(axis=0, keepdims=True, dtype=np.float32)
+        return np.asarray(audio.mean(axis=0, keepdims=True), np.float32)
     if own == 1:
         return np.repeat(audio, channels, axis=0)
     raise FileError(path, f"has {own} channels, expected 1 or {channels}", hint=f"mix it down to 1 or {channels} first")
@@ -106,6 +104,7 @@ def resample(audio: Audio, from_rate: int, to_rate: int) -> Audio:
     if from_rate == to_rate:
         return audio
     wanted = max(1, round(audio.shape[1] * to_rate / from_rate))
-    result: Any = soxr.resample(audio.T, from_rate, to_rate, quality="VHQ").T[:, :wanted]
-    missing = wanted - result.shape[1]
-    return np.ascontiguousarray(np.pad(result, ((0, 0), (0, missing))), dtype=np.float32)
+    resampled = soxr.resample(audio.T, from_rate, to_rate, quality="VHQ").T[:, :wanted]
+    result: Audio = np.zeros((len(audio), wanted), np.float32)
+    result[:, : resampled.shape[1]] = resampled
+    return result

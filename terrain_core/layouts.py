@@ -4,10 +4,10 @@
     packed      two dimensions; each sound a smooth curve in a rectangle of its own, in the order given
     map         the same, but similar sounds get neighbouring rectangles
 
-In two dimensions the bounds are split in halves again and again, each half as large as the frames of its sounds need, so
-that points are equally dense everywhere. The curve in a rectangle winds to and fro in rows (rounded at their ends), and
-wanders within its row. Cubic Béziers stay within the hull of their control points; those of a row lie in a band of their
-own, those of a turn beside the bands, so no curve crosses itself or another.
+In two dimensions the bounds are split in halves again and again, each half as large as the frames of its sounds need,
+so that points are equally dense everywhere. The curve in a rectangle winds to and fro in rows (rounded at their ends),
+and wanders within its row. Cubic Béziers stay within the hull of their control points; those of a row lie in a band of
+their own, those of a turn beside the bands, so no curve crosses itself or another.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ WANDER = 0.3
 """How far a curve wanders from the middle of its row, in row distances; below 0.5 rows cannot touch."""
 
 CYCLES_PER_POINT = 0.1
-"""Suggested gauss scale times the distance of two points: fine enough to tell neighbours apart, coarse enough to blend."""
+"""Suggested gauss scale times the distance of two points: fine enough to tell neighbours apart, and they blend."""
 
 Points = NDArray[np.float64]
 
@@ -58,7 +58,7 @@ class Layout:
 
     @property
     def spacing(self) -> float:
-        """Median distance of neighbouring points on a curve, in coordinate units; of single points, that of their even grid."""
+        """Median distance of neighbouring points on a curve, in coordinate units; of single points, on an even grid."""
         steps = [np.diff(arc_lengths(item.points)) for item in self.trajectories if len(item) > 1]
         if steps:
             return float(np.median(np.concatenate(steps)))
@@ -90,11 +90,13 @@ def timeline(sounds: Sequence[LatentTrajectory], *, gap: float = 0.25) -> Layout
     _require_sounds(sounds)
     if not 0 <= gap < math.inf:
         raise InputError(f"gap is {gap}; expected 0 or more")
-    rates = [sound.frame_rate for sound in sounds]
-    steps = [1 / rate if rate is not None and None not in rates else 1.0 for rate in rates]
+    rates = [sound.frame_rate for sound in sounds if sound.frame_rate is not None]
+    steps = [1 / rate for rate in rates] if len(rates) == len(sounds) else [1.0] * len(sounds)
     paths, start = [], 0.0
     for sound, step in zip(sounds, steps, strict=True):
-        paths.append(SpatialTrajectory(sound.name, (start + step * np.arange(len(sound)))[:, np.newaxis]))
+        paths.append(
+            SpatialTrajectory(sound.name, (start + step * np.arange(len(sound), dtype=np.float64))[:, np.newaxis])
+        )
         start += step * len(sound) + gap
     return Layout(tuple(paths), checked_bounds([[0.0, start - gap]], 1))
 
@@ -134,7 +136,7 @@ def similarity_map(
 
 
 def embed(sounds: Sequence[LatentTrajectory], method: str = "pca", seed: int = 0) -> Points:
-    """A place (x, y) for each sound by its mean and standard deviation in time; shape (sounds, 2), of no certain unit."""
+    """A place for each sound by its mean and standard deviation in time; shape (sounds, 2), in no particular unit."""
     portraits = np.stack([np.concatenate([sound.latents.mean(axis=0), sound.latents.std(axis=0)]) for sound in sounds])
     return EMBEDDINGS[method](portraits.astype(np.float64), seed)
 
@@ -217,7 +219,8 @@ def split(area: Points, weights: NDArray[np.int64], places: Points) -> list[Poin
 
 def curve_in(rectangle: Points, count: int, random: np.random.Generator) -> Points:
     """`count` points at a constant distance on a curve that winds through the rectangle; a single one in its middle."""
-    middle, sides = rectangle.mean(axis=1), np.ptp(rectangle, axis=1)
+    middle: Points = rectangle.mean(axis=1)
+    sides: Points = np.ptp(rectangle, axis=1)
     if count == 1:
         return middle[np.newaxis]
     inner = sides - 2 * MARGIN * sides.min()
@@ -225,8 +228,8 @@ def curve_in(rectangle: Points, count: int, random: np.random.Generator) -> Poin
     turned = bool(inner[1] > inner[0])
     long, short = max(inner), min(inner)
     path = bezier_polyline(_winding(long, short, count, random), steps=16)
-    path *= random.choice([-1.0, 1.0], size=2)
-    return np.asarray(middle + resample(path[:, ::-1] if turned else path, count))
+    path = (path[:, ::-1] if turned else path) * random.choice([-1.0, 1.0], size=2)
+    return resample(middle + path, count)
 
 
 def _winding(long: float, short: float, count: int, random: np.random.Generator) -> Points:

@@ -62,7 +62,7 @@ def pair(
     latent: Sequence[LatentTrajectory],
     method: Literal["resample", "truncate"] = "resample",
 ) -> Pairing:
-    """Pair the i-th spatial with the i-th latent trajectory; those without a partner are dropped and named in the result.
+    """Pair the i-th spatial with the i-th latent trajectory; what has no partner is dropped and named in the result.
 
     Args:
         spatial: paths, all with the same number of dimensions.

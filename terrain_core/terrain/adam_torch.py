@@ -75,10 +75,12 @@ class AdamTrainer:
         if moments:
             self._restore(moments, steps)
 
-    def batches(self, batch_size: int, jitter: NDArray[np.float64] | None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def batches(
+        self, batch_size: int, jitter: NDArray[np.float64] | None
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """The data once, shuffled; coordinates moved by N(0, jitter) if given, shape (C,)."""
         order = torch.randperm(len(self.targets), generator=self.random).to(self.device)
-        for chosen in order.split(batch_size):
+        for chosen in torch.split(order, batch_size):
             coordinates = self.coordinates[chosen]
             if jitter is not None:
                 noise = torch.randn(coordinates.shape, generator=self.random).to(self.device)

@@ -186,7 +186,8 @@ def _check_state(architecture: Architecture, state: FitState) -> None:
     normal_shapes = (normal.coordinate_centre.shape, normal.coordinate_scale.shape, normal.latent_mean.shape)
     if found not in ({}, shapes) or normal_shapes != (control_shape, control_shape, latent_shape):
         raise InputError("fit state does not belong to this terrain: its tensors have other names or shapes")
-    numbers = (*state.moments.values(), normal.latent_mean, normal.coordinate_centre, normal.coordinate_scale)
+    numbers: list[NDArray[Any]] = [normal.latent_mean, normal.coordinate_centre, normal.coordinate_scale]
+    numbers += state.moments.values()
     scales_good = normal.latent_scale > 0 and (normal.coordinate_scale > 0).all()
     if not all(np.isfinite(array).all() for array in numbers) or not scales_good or min(state.epochs, state.steps) < 0:
         raise InputError("fit state holds values that are not finite or out of range")
@@ -245,7 +246,9 @@ def fit(
         InputError: no pairs, wrong shapes, NaN, a device that is not there.
         DivergedError: the loss became NaN or grew without bound; the terrain keeps its last good weights.
     """
-    return _Fit(terrain, coordinates, latents, settings or FitSettings(), callback, stop or threading.Event(), state).run()
+    return _Fit(
+        terrain, coordinates, latents, settings or FitSettings(), callback, stop or threading.Event(), state
+    ).run()
 
 
 class _Fit:
@@ -341,9 +344,7 @@ class _Fit:
                 done += 1
                 self.end_epoch(trainer, done, float(sum(losses)))
         self.publish(self.normalisation.to_outside(trainer.weights()))
-        return FitState(
-            self.earlier.epochs + done, self.earlier.steps + step, self.normalisation, trainer.moments()
-        )
+        return FitState(self.earlier.epochs + done, self.earlier.steps + step, self.normalisation, trainer.moments())
 
     def end_epoch(self, trainer: Any, done: int, loss: float) -> None:
         if not loss < DIVERGED_LOSS:  # NaN is not less than anything either
@@ -367,7 +368,10 @@ def checked_pairs(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Coordinates (n, C) and latents (n, D) as float64, n at least 1, all finite; or InputError."""
     pairs = []
-    for name, values, size in (("coordinates", coordinates, terrain.control_size), ("latents", latents, terrain.latent_size)):
+    for name, values, size in (
+        ("coordinates", coordinates, terrain.control_size),
+        ("latents", latents, terrain.latent_size),
+    ):
         try:
             array = np.asarray(values, np.float64)
         except (TypeError, ValueError):

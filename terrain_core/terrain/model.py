@@ -171,8 +171,10 @@ class Terrain:
 
     def describe(self) -> str:
         """One line for a musician."""
-        fourier = f"gauss scale {self.gauss_scale:g}, {self.features} features" if self.gauss_scale else "no Fourier features"
-        ranges = " × ".join(f"{low:g}..{high:g}" for low, high in self._bounds)
+        fourier = (
+            f"gauss scale {self.gauss_scale:g}, {self.features} features" if self.gauss_scale else "no Fourier features"
+        )
+        ranges = ", ".join(f"{low:g}..{high:g}" for low, high in self._bounds)
         return (
             f"terrain {self.control_size} -> {self.latent_size}, width {self.width}, {fourier}, "
             f"{self.architecture.parameter_count:,} parameters, bounds {ranges}"

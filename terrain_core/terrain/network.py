@@ -45,7 +45,9 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
     {
         "control_size": Limit(1, 6, int, "dimensions of the control space"),
         "latent_size": Limit(1, 1024, int, "latents of the autoencoder"),
-        "gauss_scale": Limit(0.0, 10.0, float, "standard deviation of the Fourier frequencies, in cycles per coordinate unit"),
+        "gauss_scale": Limit(
+            0.0, 10.0, float, "standard deviation of the Fourier frequencies, in cycles per coordinate unit"
+        ),
         "width": Limit(1, 1024, int, "units of each hidden layer"),
         "features": Limit(16, 2048, int, "Fourier frequencies; each gives a sine and a cosine"),
     }
@@ -77,7 +79,7 @@ class Architecture:
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every tensor, in the order of nn.terrain's files."""
         first_inputs = 2 * self.features if self.gauss_scale > 0 else self.control_size
-        outputs = {name: (self.width, self.width) for name in self.linear_layers}
+        outputs = dict.fromkeys(self.linear_layers, (self.width, self.width))
         outputs[self.first_layer] = (self.width, first_inputs)
         outputs["fc_out"] = (self.latent_size, self.width)
         shapes: dict[str, tuple[int, ...]] = {}

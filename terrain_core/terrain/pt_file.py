@@ -64,8 +64,8 @@ def read_pt(path: str | PathLike[str], bounds: ArrayLike | None = None) -> Terra
 
     Args:
         path: the `.pt` file.
-        bounds: shape (C, 2), the part of the control space that is to be played; the file does not say. If None: -16..16
-            and -4..4 for two dimensions, as nn.terrain.gui has them, else -1..1.
+        bounds: shape (C, 2), the part of the control space that is to be played; the file does not say. If None:
+            -16..16 and -4..4 for two dimensions, as nn.terrain.gui has them, else -1..1.
     Raises:
         FileError: missing, truncated, not such a file, with tensors missing, of wrong shapes or with NaN.
     """
@@ -220,7 +220,10 @@ def _root_declaration(root: Module, classes: Mapping[str, str]) -> str:
 
 
 def _declaration(
-    parameters: list[str], types: Mapping[str, str], buffers: list[str] | None = None, attributes: list[str] | None = None
+    parameters: list[str],
+    types: Mapping[str, str],
+    buffers: list[str] | None = None,
+    attributes: list[str] | None = None,
 ) -> str:
     """The TorchScript declaration of a module that has attributes and no methods."""
 

@@ -16,8 +16,8 @@ JITTER_LIMIT = 0.005
 def psnr(terrain: Terrain, coordinates: ArrayLike, latents: ArrayLike, *, repeats: int = 8, seed: int = 0) -> float:
     """Peak signal-to-noise ratio in dB near the points the terrain was fitted to.
 
-    The coordinates are moved by N(0, 0.001), clipped to ±0.005, of the bounds: a terrain that is right at the points and
-    wild between them scores low. The peak is the range (max - min) of the latents. Infinite if there is no error at all.
+    The coordinates are moved by N(0, 0.001), clipped to ±0.005, of the bounds: a terrain that is right at the points
+    and wild between them scores low. The peak is the range (max - min) of the latents. Infinite if there is no error.
     """
     points, targets = np.asarray(coordinates, np.float64), np.asarray(latents, np.float64)
     random = np.random.default_rng(seed)

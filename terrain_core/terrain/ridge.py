@@ -1,6 +1,6 @@
 """The last layer in closed form: ridge regression of the latents on the last hidden layer.
 
-Hoerl and Kennard, "Ridge Regression: Biased Estimation for Nonorthogonal Problems", 1970; the intercept is not penalised.
+Hoerl and Kennard, "Ridge Regression: Biased Estimation for Nonorthogonal Problems", 1970. The bias is not penalised.
 """
 
 from __future__ import annotations

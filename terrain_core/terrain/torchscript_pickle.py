@@ -75,7 +75,10 @@ class StoredTensor:
             return False
         if 0 in self.shape:
             return True
-        return self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True)) < self.storage.size
+        return (
+            self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
+            < self.storage.size
+        )
 
 
 @dataclass
@@ -98,7 +101,8 @@ def read_pickle(data: bytes) -> Any:
     reader = _Reader(memo_limit=len(data))
     position: int | None = 0
     try:
-        for opcode, argument, position in pickletools.genops(data):
+        for opcode, argument, start in pickletools.genops(data):
+            position = start
             action = ACTIONS.get(opcode.name)
             if action is None:
                 raise NotPlainDataError(f"opcode {opcode.name}, which has no place among modules and tensors")

@@ -1,8 +1,8 @@
 """The dictionaries that nn.terrain's objects pass to each other, as JSON files (Max's `dict` exports and imports them).
 
-    {"coordinates": {"1": {"0": [x, x, …], "1": [y, y, …]}, "2": …},     trajectories from "1", dimensions from "0"
-     "latents":     {"1": {"0": […], …, "D-1": […]}, …},
-     "anchors":     {"1": {"anchor_x": […], "anchor_y": […]}, …}}       what the player drew, for editing again
+{"coordinates": {"1": {"0": [x, x, …], "1": [y, y, …]}, "2": …},     trajectories from "1", dimensions from "0"
+ "latents":     {"1": {"0": […], …, "D-1": […]}, …},
+ "anchors":     {"1": {"anchor_x": […], "anchor_y": […]}, …}}       what the player drew, for editing again
 """
 
 from __future__ import annotations
@@ -39,12 +39,13 @@ def read_dictionary(path: str | PathLike[str]) -> MaxDictionary:
     """Read a dictionary of nn.terrain.
 
     Raises:
-        FileError: missing, too large, not JSON, none of the three keys in it, dimensions of unequal lengths, not numbers;
+        FileError: missing, too large, not JSON, none of the three keys in it, dimensions of unequal lengths, no numbers;
             the position names trajectory and dimension.
     """
     root = _load(path)
     if not isinstance(root, dict) or not root.keys() & {"coordinates", "latents", "anchors"}:
-        raise FileError(path, 'has none of the keys "coordinates", "latents" and "anchors"', hint="expected a dictionary of nn.terrain")
+        problem = 'has none of the keys "coordinates", "latents" and "anchors"'
+        raise FileError(path, problem, hint="expected a dictionary of nn.terrain")
     numbered = [str(number) for number in range(1024)]
     return MaxDictionary(
         coordinates=_read_part(path, root, "coordinates", numbered, SpatialTrajectory),
@@ -74,7 +75,7 @@ def _read_part(
     root: dict[str, Any],
     part: str,
     keys: Sequence[str],
-    kind: Callable[[str, NDArray[np.float64]], T],
+    kind: Callable[[str, NDArray[Any]], T],
 ) -> tuple[T, ...]:
     entries = root.get(part, {})
     if not isinstance(entries, dict) or not all(name.isdecimal() for name in entries):
@@ -91,13 +92,15 @@ def _read_trajectory(
     name: str,
     entry: Any,
     keys: Sequence[str],
-    kind: Callable[[str, NDArray[np.float64]], T],
+    kind: Callable[[str, NDArray[Any]], T],
 ) -> T:
     if not isinstance(entry, dict) or not entry or set(entry) != set(keys[: len(entry)]):
         raise FileError(path, f'expected dimensions named "{keys[0]}", "{keys[1]}", …', position=position)
     columns = [np.atleast_1d(_numbers(path, f"{position}, dimension {key}", entry[key])) for key in keys[: len(entry)]]
     if len({len(column) for column in columns}) != 1:
-        raise FileError(path, f"dimensions of unequal lengths: {[len(column) for column in columns]}", position=position)
+        raise FileError(
+            path, f"dimensions of unequal lengths: {[len(column) for column in columns]}", position=position
+        )
     try:
         return kind(name, np.stack(columns, axis=1))
     except InputError as error:

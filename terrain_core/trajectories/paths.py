@@ -43,15 +43,17 @@ def _at_lengths(corners: Points, lengths: NDArray[np.float64], wanted: NDArray[n
     return np.stack([np.interp(wanted, lengths[kept], axis) for axis in corners[kept].T], axis=1)
 
 
-def spaced(name: str, path: ArrayLike, *, points: int | None = None, distance: float | None = None) -> SpatialTrajectory:
+def spaced(
+    name: str, path: ArrayLike, *, points: int | None = None, distance: float | None = None
+) -> SpatialTrajectory:
     """Points at a constant distance along a polyline (n, C).
 
     Args:
         name: of the trajectory.
         path: the polyline's corners.
         points: how many, from end to end.
-        distance: between neighbours, counted along the path from its start; the path's end is left out unless it falls on
-            a multiple (to one part in 10^9). Give either this or `points`.
+        distance: between neighbours, counted along the path from its start; the path's end is left out unless it falls
+            on a multiple (to one part in 10^9). Give either this or `points`.
     """
     corners = checked_rows(path, f"path {name!r}", "control_size", np.float64)
     if (points is None) == (distance is None):
@@ -118,7 +120,7 @@ def freehand(
     Args:
         name: of the trajectory.
         drawn: shape (n, C), as a pen or mouse reported it.
-        smoothing: width (one standard deviation) of the Gaussian that runs along the path, as a part of its length; 0..0.5.
+        smoothing: standard deviation of the Gaussian that runs along the path, as a part of the path's length; 0..0.5.
         points: as `spaced`.
         distance: as `spaced`.
     """
@@ -146,7 +148,7 @@ def _smoothed(corners: Points, smoothing: float) -> Points:
 
 
 def single_points(points: ArrayLike, names: Sequence[str] | None = None) -> list[SpatialTrajectory]:
-    """Each row of (n, C) as a trajectory of its own, for steering a terrain point by point; named "1", "2", … by default."""
+    """Each row of (n, C) as a trajectory of its own, to steer a terrain point by point; named "1", "2", … by default."""
     rows = checked_rows(points, "points", "control_size", np.float64)
     labels = names if names is not None else [str(number) for number in range(1, len(rows) + 1)]
     if len(labels) != len(rows):
