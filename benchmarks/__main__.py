@@ -1,4 +1,6 @@
-"""Run every benchmark of this folder, each in a process of its own, one after the other: `python -m benchmarks [NAME...]`."""
+"""Run every benchmark of this folder, each in a process of its own, one after the other: `python -m benchmarks
+[NAME...]`.
+"""
 
 from __future__ import annotations
 

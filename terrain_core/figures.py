@@ -1,6 +1,7 @@
 """Pictures with axes: a lane, and a render with its waveform, spectrogram, lanes and tempo.
 
-Drawn with matplotlib's object interface, which needs no display and keeps no global state; it is imported when the first figure is drawn.
+Drawn with matplotlib's object interface, which needs no display and keeps no global state; it is imported when the
+first figure is drawn.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ def overview(path: str | PathLike[str], *, columns: int = COLUMNS, bands: int = 
 
 
 def _pieces(file: soundfile.SoundFile, piece: int) -> Iterator[NDArray[np.float64]]:
-    """Each piece with half a spectrum of sound before and after it, (SPECTRUM + piece, channels); zeros beyond the ends."""
+    """Each piece with half a spectrum of sound before and after it, (SPECTRUM + piece, channels); zeros beyond the
+    ends.
+    """
     half = SPECTRUM // 2
     sound = np.concatenate([np.zeros((half, file.channels)), file.read(half, always_2d=True, fill_value=0)])
     for _ in range(max(1, -(-file.frames // piece))):
@@ -115,7 +118,9 @@ def _spectrum_db(sound: NDArray[np.float64]) -> NDArray[np.float64]:
 def _log_bands(
     spectra: NDArray[np.float64], sample_rate: int, bands: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Spectra (bins, columns) to the loudest bin in each of `bands` bands of equal musical width, or between bins where a band holds none."""
+    """Spectra (bins, columns) to the loudest bin in each of `bands` bands of equal musical width, or between bins
+    where a band holds none.
+    """
     edges = np.geomspace(LOWEST_HZ, sample_rate / 2, bands + 1)
     centres = np.sqrt(edges[:-1] * edges[1:])
     position = centres / (sample_rate / SPECTRUM)
@@ -216,7 +221,7 @@ def _draw_spectrogram(panel: Axes, sound: Overview, start: float) -> None:
     bar = panel.figure.colorbar(image, ax=panel, pad=0.01, fraction=0.04, aspect=30)
     bar.set_label("dB of a full-scale sine", fontsize=8, color=INK)
     bar.ax.tick_params(labelsize=7, colors=INK)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
 
 
 def _draw_lanes(panel: Axes, curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]) -> None:

@@ -1,6 +1,7 @@
 """Maps of terrains, drawn pixel by pixel as nn.terrain draws them, with trajectories on top.
 
-pillow is imported when the first picture is drawn, not before. Pictures with axes (lanes, renders): `terrain_core.figures`.
+pillow is imported when the first picture is drawn, not before. Pictures with axes (lanes, renders):
+`terrain_core.figures`.
 """
 
 from __future__ import annotations
@@ -27,11 +28,15 @@ LARGEST_MAP = 16384
 
 COLOUR_LOW = (0.9, 0.75, 0.6)
 COLOUR_HIGH = (1.0, 1.0, 1.0)
-"""Between these two, the latents after the first move red, green and blue (nn.terrain's `terrain_rgb_l` and `terrain_rgb_h`)."""
+"""Between these two, the latents after the first move red, green and blue (nn.terrain's `terrain_rgb_l` and
+`terrain_rgb_h`).
+"""
 
 
 OUTLIERS = 0.01
-"""The share of values at either end that a map whose range is not given clamps, so that a few peaks do not leave the rest flat."""
+"""The share of values at either end that a map whose range is not given clamps, so that a few peaks do not leave the
+rest flat.
+"""
 
 
 class Landscape(Protocol):
@@ -74,7 +79,8 @@ class View:
 def sample_terrain(terrain: Landscape, view: View, size: tuple[int, int]) -> NDArray[np.float32]:
     """The latents under each pixel.
 
-    Pixel j of a row lies at left + j * (right - left) / width, and rows likewise: the right and the bottom edge are not sampled, as in
+    Pixel j of a row lies at left + j * (right - left) / width, and rows likewise: the right and the bottom edge are
+    not sampled, as in
     nn.terrain's `plot_interval`. Control dimensions beyond the second stand at the middle of their bounds.
 
     Args:
@@ -115,9 +121,11 @@ def map_picture(
 
     Args:
         latents: shape (height, width, latent_size).
-        dimension: this latent alone, in grey. None: in colour. Of four latents and more, the first gives the brightness and the next three red,
+        dimension: this latent alone, in grey. None: in colour. Of four latents and more, the first gives the
+        brightness and the next three red,
             green and blue; three are red, green and blue; one or two fall back to the first in grey.
-        span: latent values (min, max) that become darkest and brightest; what lies beyond is clamped. None: for each latent
+        span: latent values (min, max) that become darkest and brightest; what lies beyond is clamped. None: for each
+        latent
             the range of all but the `OUTLIERS` in this picture.
     """
     from PIL import Image

@@ -12,7 +12,8 @@ from terrain_core.errors import FileError
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Write beside, then rename: the block writes to the path it is given, and at its end the file takes the place of `path` at once.
+    """Write beside, then rename: the block writes to the path it is given, and at its end the file takes the place
+    of `path` at once.
 
     If the block raises (Ctrl-C among the reasons), what it wrote is removed and `path` is as it was before.
 
@@ -26,7 +27,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         if target.is_dir():
             raise FileError(target, "is a folder, expected the name of a file")
         if not target.parent.is_dir():
-            raise FileError(target, f"there is no folder {target.parent} to write it into", hint="make the folder first")
+            raise FileError(
+                target, f"there is no folder {target.parent} to write it into", hint="make the folder first"
+            )
         yield beside
         beside.replace(target)
     except OSError as error:

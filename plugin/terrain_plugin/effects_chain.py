@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pedalboard
@@ -43,7 +43,9 @@ EFFECTS: dict[str, tuple[type[pedalboard.Plugin], tuple[str, ...]]] = {
     "resample": (pedalboard.Resample, ("target_sample_rate",)),
     "reverb": (pedalboard.Reverb, ("room_size", "damping", "wet_level", "dry_level", "width", "freeze_mode")),
 }
-"""Name -> (pedalboard's class, its parameters). PitchShift is left out: in pedalboard 0.9 it gives silence when a sound comes in blocks."""
+"""Name -> (pedalboard's class, its parameters). PitchShift is left out: in pedalboard 0.9 it gives silence when a
+sound comes in blocks.
+"""
 
 SILENCE = 10 ** (-80 / 20)
 """A tail is over once it stays below -80 dBFS …"""
@@ -74,7 +76,8 @@ def parse_effect(text: str) -> pedalboard.Plugin:
         return _load_vst3(name, parameters)
     if name not in EFFECTS:
         raise InputError(
-            f"effect {name!r} is unknown{_suggestion(name, EFFECTS)}: use one of {', '.join(EFFECTS)}, or the path of a .vst3"
+            f"effect {name!r} is unknown{_suggestion(name, EFFECTS)}: "
+            f"use one of {', '.join(EFFECTS)}, or the path of a .vst3"
         )
     kind, known = EFFECTS[name]
     for parameter in parameters:
@@ -120,7 +123,7 @@ def _load_vst3(path: str, parameters: dict[str, Any]) -> pedalboard.Plugin:
     if not Path(path).exists():
         raise FileError(path, "there is no such VST3 plugin")
     try:
-        plugin = pedalboard.VST3Plugin(path)
+        plugin: Any = pedalboard.VST3Plugin(path)
     except (ImportError, RuntimeError, ValueError) as error:
         raise FileError(path, f"does not open as a VST3 plugin: {_first_line(error)}") from error
     if not plugin.is_effect:
@@ -132,7 +135,7 @@ def _load_vst3(path: str, parameters: dict[str, Any]) -> pedalboard.Plugin:
             setattr(plugin, name, value)
         except (TypeError, ValueError) as error:
             raise InputError(f"{path}: {name}={value}: {_first_line(error)}") from error
-    return plugin
+    return cast(pedalboard.Plugin, plugin)
 
 
 def _first_line(error: Exception) -> str:
@@ -142,19 +145,24 @@ def _first_line(error: Exception) -> str:
 class EffectsChain:
     """Effects one after the other, over a sound that comes in pieces: however it is cut, the same samples come out.
 
-    The effects themselves always see blocks of `BLOCK` samples, since pedalboard clears an effect's memory when a block is longer
-    than the ones before, and some effects depend on the size. The latency of the effects is taken out: sample n of what comes out
-    of `process` and `finish` together belongs to sample n of what went in. After the last sound comes the tail (reverb, echoes).
+    The effects themselves always see blocks of `BLOCK` samples, since pedalboard clears an effect's memory when a
+    block is longer
+    than the ones before, and some effects depend on the size. The latency of the effects is taken out: sample n of
+    what comes out
+    of `process` and `finish` together belongs to sample n of what went in. After the last sound comes the tail
+    (reverb, echoes).
     """
 
     def __init__(self, effects: Sequence[pedalboard.Plugin], sample_rate: float, channels: int) -> None:
-        self._board = pedalboard.Pedalboard(list(effects))
+        self._board = pedalboard.Pedalboard(list(effects))  # type: ignore[attr-defined]  # its stub forgets it
         self._sample_rate = sample_rate
         self._waiting = np.zeros((channels, 0), dtype=np.float32)
         self._owed = 0  # samples that went in and have not come out yet
 
     def process(self, audio: Audio) -> Iterator[Audio]:
-        """Pass the next piece, shape (channels, samples), through; what comes out is late by up to a block and the effects' latency."""
+        """Pass the next piece, shape (channels, samples), through; what comes out is late by up to a block and the
+        effects' latency.
+        """
         if not len(self._board):
             yield audio
             return

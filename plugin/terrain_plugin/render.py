@@ -1,10 +1,13 @@
-"""A project's lanes, played by an instrument into an audio file, block by block: an hour of sound never sits in memory."""
+"""A project's lanes, played by an instrument into an audio file, block by block: an hour of sound never sits in
+memory.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pedalboard
+from numpy.typing import NDArray
 from pedalboard.io import AudioFile
 
 from terrain_core import parameters
@@ -40,6 +44,8 @@ MP3_SAMPLE_RATES = (32000, 44100, 48000)
 
 SAMPLE_RATES = (8000, 384000)
 """Lowest and highest sample rate (Hz) that a file may have."""
+
+LONGEST_S = 86400.0
 
 Progress = Callable[[float, float], None]
 """Called with the seconds rendered so far and the seconds in all."""
@@ -128,61 +134,94 @@ def render(
     project: Project,
     instrument: Instrument,
     out: str | PathLike[str],
-    settings: RenderSettings = RenderSettings(),
+    settings: RenderSettings | None = None,
     *,
     lanes: Mapping[str, Lane] | None = None,
     progress: Progress | None = None,
 ) -> Render:
     """Render a project's lanes to a file.
 
-    A mono autoencoder gives a mono file. With effects its sound is first copied to two channels, since most effects are wider than that.
+    A mono autoencoder gives a mono file. With effects its sound is first copied to two channels, since most effects
+    are wider than that.
 
     Args:
-        out: its suffix (.wav, .flac, .mp3, .ogg) names the format. It appears once it is complete; if the render is interrupted
-            or fails, the file that was there before stays.
-        lanes: parameter key -> lane; None for `lanes_to_play(project)`.
+        out: its suffix (.wav, .flac, .mp3, .ogg) names the format. It appears once it is complete; if the render is
+            interrupted or fails, the file that was there before stays.
+        lanes: parameter key -> lane, values 0..1 of the parameter's range; None for `lanes_to_play(project)`.
     Raises:
-        InputError: a format or sample rate that cannot be written, or an empty range.
+        InputError: a format or sample rate that cannot be written, or an impossible range.
         FileError: the file cannot be written (no such folder, disk full, …).
     """
-    path = Path(out)
+    path, settings = Path(out), settings or RenderSettings()
     played = dict(lanes if lanes is not None else lanes_to_play(project))
     sample_rate = settings.sample_rate or instrument.autoencoder.sample_rate
     _check_format(path, sample_rate)
-    end = settings.end if settings.end is not None else _last_breakpoint(project, played.values())
-    if not end > settings.start >= 0:
-        raise InputError(
-            f"nothing to render from {settings.start:g} s to {end:g} s: the end must come after the start, and the start be 0 or later"
-        )
+    start, end = settings.start, settings.end
+    if end is None:
+        end = max((_end_of(lane, project.tempo_map) for lane in played.values()), default=0.0)
+    _check_range(start, end)
 
     began = time.perf_counter()
-    sound = render_batch(instrument, played, project.tempo_map, sample_rate, settings.start, end, settings.seed)
-    levels = Levels()
+    plain = {key: PlainLane(lane, parameters.by_key(key)) for key, lane in played.items()}
+    sound = render_batch(instrument, plain, project.tempo_map, sample_rate, start, end, seed=settings.seed)
     channels = 2 if settings.effects else instrument.autoencoder.channels
-    with replacing(path) as beside, beside.open("wb") as file:
-        # pedalboard is given the open file, not its name: only so do a full disk's errors come through.
-        with AudioFile(
-            file, "w", sample_rate, channels, format=path.suffix[1:], **FORMATS[path.suffix.lower()]
-        ) as writer:
-            for block in _through(settings.effects, sound, sample_rate, channels):
-                writer.write(block)
-                levels.add(block)
-                if progress:
-                    progress(min(levels.frames / sample_rate, end - settings.start), end - settings.start)
+    levels = Levels()
+    with replacing(path) as beside, _writer(beside, sample_rate, channels) as writer:
+        for block in _through(settings.effects, sound, sample_rate, channels):
+            writer.write(block)
+            levels.add(block)
+            if progress:
+                progress(min(levels.frames / sample_rate, end - start), end - start)
     seconds = levels.frames / sample_rate
-    took = time.perf_counter() - began
     return Render(
-        path,
-        seconds,
-        sample_rate,
-        channels,
-        levels.peak_dbfs,
-        levels.rms_dbfs,
-        seconds / took,
-        settings.start,
-        played,
-        project.tempo_map,
+        out=path,
+        seconds=seconds,
+        sample_rate=sample_rate,
+        channels=channels,
+        peak_dbfs=levels.peak_dbfs,
+        rms_dbfs=levels.rms_dbfs,
+        realtime_factor=seconds / (time.perf_counter() - began),
+        start=start,
+        lanes=played,
+        tempo_map=project.tempo_map,
     )
+
+
+@dataclass(frozen=True)
+class PlainLane:
+    """A lane of a project, whose values are 0..1, in the plain values of the parameter that it drives."""
+
+    lane: Lane
+    parameter: parameters.Parameter
+
+    def values_at(self, seconds: NDArray[np.float64], tempo_map: TempoMap) -> NDArray[np.float64]:
+        normalised = self.lane.values_at(seconds, tempo_map)
+        if self.parameter.stepped:
+            return np.array([self.parameter.from_normalised(value) for value in normalised.tolist()])
+        low, high = self.parameter.low, self.parameter.high
+        return low + np.clip(normalised, 0, 1) * (high - low)
+
+
+@contextmanager
+def _writer(path: Path, sample_rate: int, channels: int) -> Iterator[Any]:
+    """pedalboard's writer on an open file: given only a name, it would keep a full disk to itself."""
+    options = FORMATS[path.suffix.lower()]
+    with (
+        path.open("wb") as file,
+        AudioFile(file, "w", sample_rate, channels, format=path.suffix[1:], **options) as writer,
+    ):
+        yield writer
+
+
+def _check_range(start: float, end: float) -> None:
+    if not 0 <= start < end:
+        raise InputError(
+            f"nothing to render from {start:g} s to {end:g} s: the start must be 0 or later, the end after it"
+        )
+    if end - start > LONGEST_S:
+        raise InputError(
+            f"{end - start:g} s to render, expected at most {LONGEST_S:g} s (a day); cut it with --from and --to"
+        )
 
 
 def _check_format(path: Path, sample_rate: int) -> None:
@@ -198,11 +237,6 @@ def _check_format(path: Path, sample_rate: int) -> None:
         raise InputError(
             f"{path}: MP3 has no {sample_rate} Hz; use {', '.join(map(str, MP3_SAMPLE_RATES))} Hz or another format"
         )
-
-
-def _last_breakpoint(project: Project, lanes: Iterable[Lane]) -> float:
-    """Where the lanes end, in seconds."""
-    return max((_end_of(lane, project.tempo_map) for lane in lanes), default=0.0)
 
 
 def _end_of(lane: Lane, tempo_map: TempoMap) -> float:

@@ -24,7 +24,9 @@ def sine(hz: float, seconds: float) -> np.ndarray:
 
 @pytest.fixture
 def steps(tmp_path):
-    """A second of a full-scale 440 Hz, a second of silence, a second of 2 kHz at half scale; the right channel is silent throughout."""
+    """A second of a full-scale 440 Hz, a second of silence, a second of 2 kHz at half scale; the right channel is
+    silent throughout.
+    """
     sound = np.concatenate([sine(440, 1), np.zeros(RATE), 0.5 * sine(2000, 1)])
     path = tmp_path / "steps.wav"
     soundfile.write(path, np.stack([sound, np.zeros_like(sound)], axis=1), RATE, subtype="FLOAT")

@@ -17,18 +17,23 @@ def test_the_file_appears_at_the_end_and_only_then(tmp_path):
         assert target.read_text() == "old"
         assert beside.suffix == ".wav"
     assert target.read_text() == "new"
-    assert os.listdir(tmp_path) == ["song.wav"]
+    assert list(tmp_path.iterdir()) == [target]
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, ValueError])
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path, interruption):
     target = tmp_path / "song.wav"
     target.write_text("old")
-    with pytest.raises(interruption), replacing(target) as beside:
-        beside.write_text("ne")
-        raise interruption
+
+    def write_half() -> None:
+        with replacing(target) as beside:
+            beside.write_text("ne")
+            raise interruption
+
+    with pytest.raises(interruption):
+        write_half()
     assert target.read_text() == "old"
-    assert os.listdir(tmp_path) == ["song.wav"]
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_full_disk_is_named(tmp_path):

@@ -6,10 +6,10 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import typer
 from typer.core import TyperGroup
@@ -22,10 +22,16 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead, for programs.")]
 
 
+class Report(Protocol):
+    """Moves a progress bar."""
+
+    def __call__(self, done: float, total: float, title: str = ...) -> None: ...
+
+
 class Commands(TyperGroup):
     """The commands, with one way out for everything that can go wrong: a line on stderr and an exit code."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except TerrainError as error:
@@ -59,13 +65,14 @@ def interruptible(what_is_left: str) -> Iterator[None]:
 
 
 @contextmanager
-def progress(title: str, *, unit: str = "s", quiet: bool = False) -> Iterator[Callable[[float, float], None]]:
-    """A progress bar on stderr, gone when the block ends. Yields a function to be called with (done, total), in `unit`.
+def progress(title: str, *, unit: str = "s", quiet: bool = False) -> Iterator[Report]:
+    """A progress bar on stderr, gone when the block ends. Yields a function to be called with (done, total), in `unit`,
+    and perhaps another title.
 
     Nothing is shown if stderr is no terminal, or `quiet`.
     """
     if quiet or not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield lambda done, total, title=title: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -78,7 +85,7 @@ def progress(title: str, *, unit: str = "s", quiet: bool = False) -> Iterator[Ca
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(title, total=1)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+        yield lambda done, total, title=title: bars.update(task, completed=done, total=total, description=title)
 
 
 def print_json(value: Any) -> None:

@@ -29,11 +29,13 @@ def demo(
 ) -> None:
     """Play the example project: nothing to download, nothing to set up.
 
-    Renders an X/Y/pressure gesture over a tempo change with the built-in instrument, and draws the sound with its lanes and the terrain.
+    Renders a gesture of X, Y and pressure over a tempo change with the
+    built-in instrument, and draws the sound, its lanes and the terrain.
     """
     from terrain_core.figures import save_figure
     from terrain_core.instrument import Instrument
-    from terrain_core.pictures import View, map_picture, sample_terrain, save_picture
+    from terrain_core.notebook import instrument_png
+    from terrain_core.safe_write import replacing
     from terrain_daws import read
     from terrain_plugin.render import render as render_project
     from terrain_plugin.shipped import DEFAULT_INSTRUMENT, example
@@ -41,19 +43,18 @@ def demo(
     project = read(example("gesture.dawproject"))
     instrument = Instrument.load(DEFAULT_INSTRUMENT)
     out.mkdir(parents=True, exist_ok=True)
-    with interruptible(f"{out} holds what was complete"), progress("rendering", quiet=as_json) as report:
-        result = render_project(project, instrument, out / "demo.wav", progress=report)
-        save_figure(result.figure(), out / "render.png")
-        if instrument.terrain is not None:
-            view = View.whole(instrument.terrain)
-            save_picture(map_picture(sample_terrain(instrument.terrain, view, view.size())), out / "terrain.png")
-    written = [path for name in ("demo.wav", "render.png", "terrain.png") if (path := out / name).exists()]
+    sound, render_picture, terrain_picture = out / "demo.wav", out / "render.png", out / "terrain.png"
+    with interruptible(f"{out} has what was complete, each file whole"), progress("rendering", quiet=as_json) as report:
+        result = render_project(project, instrument, sound, progress=report)
+        save_figure(result.figure(), render_picture)
+        with replacing(terrain_picture) as beside:
+            beside.write_bytes(instrument_png(instrument))
     if as_json:
-        print_json({**_as_json(result), "pictures": [str(path) for path in written[1:]]})
+        print_json({**_as_json(result), "pictures": [str(render_picture), str(terrain_picture)]})
         return
     _print_result(result)
-    for picture in written[1:]:
-        print(f"picture: {picture}")
+    print(f"waveform, spectrogram and lanes: {render_picture}")
+    print(f"the terrain that was played: {terrain_picture}")
 
 
 def lanes(project: ProjectFile, as_json: AsJson = False) -> None:
@@ -119,14 +120,15 @@ def render(
 ) -> None:
     """Play a project's automation lanes into a sound file.
 
-    The lanes of the Latent Terrain plugin are found by themselves; any other lane can be given with --map.
-    Effects are pedalboard's (reverb, compressor, limiter, gain, delay, chorus, …) or VST3 plugins; their tail is rendered out.
+    The lanes of the Latent Terrain plugin are found by themselves; any other
+    lane can drive a parameter through --map. Effects are pedalboard's (reverb,
+    compressor, limiter, gain, delay, …) or VST3 plugins, their tail rendered out.
 
     \b
     Examples:
       terrain render song.dawproject -o song.flac
-      terrain render song.mid -o song.wav -i drums.terrain --map x="Mod Wheel" --sr 48000
-      terrain render song.dawproject -o song.mp3 --fx reverb:room_size=0.7,wet_level=0.2 --fx limiter:threshold_db=-1
+      terrain render song.mid -o song.wav -i drums.terrain --map x="CC 1"
+      terrain render song.mid -o song.mp3 --fx reverb:room_size=0.7 --fx limiter
       terrain render song.dawproject -o part.wav --from 8b --to 24b --json
     """
     from terrain_core.figures import save_figure
@@ -146,9 +148,9 @@ def render(
     )
     played = lanes_to_play(found, parse_assignments(mapping or []))
     player = Instrument.load(instrument or DEFAULT_INSTRUMENT)
-    with interruptible(f"{out} was not written{', the file of that name is the old one' if out.exists() else ''}"):
-        with progress("rendering", quiet=as_json) as report:
-            result = render_project(found, player, out, settings, lanes=played, progress=report)
+    left = f"{out} is as it was before" if out.exists() else f"{out} was not written"
+    with interruptible(left), progress("rendering", quiet=as_json) as report:
+        result = render_project(found, player, out, settings, lanes=played, progress=report)
     if picture:
         with interruptible(f"{out} is complete, {picture} was not drawn"):
             save_figure(result.figure(), picture)
@@ -184,11 +186,12 @@ def _print_result(result: Render) -> None:
     channels = {1: "mono", 2: "stereo"}.get(result.channels, f"{result.channels} channels")
     print(f"{result.out}: {result.seconds:.2f} s, {channels}, {result.sample_rate} Hz")
     print(
-        f"peak {result.peak_dbfs:.1f} dBFS, RMS {result.rms_dbfs:.1f} dBFS, rendered {result.realtime_factor:.1f} times faster than real time"
+        f"peak {result.peak_dbfs:.1f} dBFS, RMS {result.rms_dbfs:.1f} dBFS, "
+        f"rendered {result.realtime_factor:.1f} times faster than real time"
     )
     if result.peak_dbfs > 0:
         print(
-            "The peak is over full scale and was clipped: add --fx limiter, or turn the level down with --fx gain:gain_db=-6"
+            "The peak is over full scale and was clipped: add --fx limiter, or turn it down with --fx gain:gain_db=-6"
         )
 
 

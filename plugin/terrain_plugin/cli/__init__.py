@@ -1,0 +1,33 @@
+"""The command `terrain`."""
+
+from __future__ import annotations
+
+import typer
+
+from terrain_plugin.cli import instrument_commands, project_commands
+from terrain_plugin.cli.console import Commands
+
+app = typer.Typer(
+    name="terrain",
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Turn points (X, Y, pressure) into sound through the latent space of a neural autoencoder. "
+    "Start with: terrain demo",
+    epilog="Every command explains itself: terrain render --help",
+)
+app.command()(project_commands.demo)
+app.command()(project_commands.render)
+app.command()(project_commands.lanes)
+app.command()(instrument_commands.build)
+app.command()(instrument_commands.info)
+app.command("map")(instrument_commands.map_)
+app.command()(instrument_commands.fit)
+app.command()(instrument_commands.convert)
+
+
+def main() -> None:
+    """What the console script `terrain` runs."""
+    app()

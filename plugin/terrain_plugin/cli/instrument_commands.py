@@ -1,0 +1,473 @@
+"""`terrain build`, `info`, `map`, `fit` and `convert`: what makes, shows and changes instruments and terrains.
+
+Heavy imports stand inside the commands, so that `terrain --help` is there at once.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from terrain_core.errors import FileError, InputError
+from terrain_plugin.cli.console import (
+    INTERRUPTED,
+    AsJson,
+    check_suffix,
+    complain,
+    interruptible,
+    parse_size,
+    print_json,
+    print_table,
+    progress,
+)
+
+if TYPE_CHECKING:
+    from terrain_core.autoencoders.protocol import Autoencoder
+    from terrain_core.instrument import Instrument
+    from terrain_core.pairing import Pairing
+    from terrain_core.terrain import Terrain
+    from terrain_core.terrain.fit import FitReport
+
+INSTRUMENT, NN_TERRAIN = ".terrain", ".pt"
+
+TerrainFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A .terrain, or a .pt of nn.terrain.", show_default=False)
+]
+AutoencoderName = Annotated[
+    str, typer.Option("--autoencoder", "-a", metavar="NAME|FILE", help="What turns latents into sound.")
+]
+Epochs = Annotated[int, typer.Option(min=0, help="Passes over the data; 0 for the closed-form solution alone.")]
+LearningRate = Annotated[float, typer.Option("--lr", help="Adam's learning rate at its peak.")]
+BatchSize = Annotated[
+    int | None,
+    typer.Option("--batch", min=1, help="Pairs per step. Default: an eighth of the data.", show_default=False),
+]
+GaussScale = Annotated[
+    float | None,
+    typer.Option(
+        help="Cycles per coordinate unit: higher is more mountainous. Default: by the data.", show_default=False
+    ),
+]
+Width = Annotated[int, typer.Option(help="Units of each hidden layer.")]
+Features = Annotated[int, typer.Option(help="Fourier frequencies.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
+Seed = Annotated[int, typer.Option(help="Equal seeds give equal results.")]
+Bounds = Annotated[
+    tuple[float, float, float, float] | None,
+    typer.Option(
+        metavar="L T R B", help="Left, top, right, bottom in coordinate units; T is the low y.", show_default=False
+    ),
+]
+
+
+class LayoutName(enum.StrEnum):
+    timeline = "timeline"
+    packed = "packed"
+    map = "map"
+
+
+def build(
+    audio: Annotated[
+        list[Path], typer.Argument(metavar="AUDIO...", help="Sound files and folders.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="NAME.terrain", help="The instrument.", show_default=False)
+    ],
+    autoencoder: AutoencoderName = "builtin",
+    layout: Annotated[
+        LayoutName, typer.Option(help="One line of time, a dense field, or a field with similar sounds together.")
+    ] = LayoutName.map,
+    epochs: Epochs = 200,
+    learning_rate: LearningRate = 3e-3,
+    batch_size: BatchSize = None,
+    gauss_scale: GaussScale = None,
+    width: Width = 128,
+    features: Features = 256,
+    device: Device = "cpu",
+    dataset: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="JSON", help="Also save coordinates and latents, for `terrain fit` and Max.", show_default=False
+        ),
+    ] = None,
+    embed: Annotated[bool, typer.Option("--embed", help="Put the autoencoder into the file.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out files that cannot be read.")] = False,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Make an instrument out of sounds.
+
+    The sounds are laid out in the control space, and a terrain is learned
+    through them. Ctrl-C while it learns keeps what was learned so far.
+
+    \b
+    Examples:
+      terrain build drums/ -o drums.terrain
+      terrain build kick.wav snare.wav -o kit.terrain --epochs 1000
+      terrain build speech.flac -o speech.terrain --layout timeline
+    """
+    from terrain_core import autoencoders
+    from terrain_core.building import BuildSettings
+    from terrain_core.building import build as build_instrument
+    from terrain_core.notebook import instrument_png
+    from terrain_core.terrain.fit import FitSettings
+
+    check_suffix(out, INSTRUMENT)
+    fit = FitSettings(
+        epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, device=device, threads=_cores(), seed=seed
+    )
+    settings = BuildSettings(layout.value, gauss_scale, width, features, fit, skip_bad, seed)
+    with (
+        interruptible(f"{out} was not written"),
+        progress("building", unit="", quiet=as_json) as report,
+        _stop_on_interrupt() as stop,
+    ):
+
+        def show(stage: str, done: float, total: float) -> None:
+            report(done, total, stage)
+            if stage == "encoding" and stop.is_set():  # nothing is learned yet that could be kept
+                raise KeyboardInterrupt
+
+        built = build_instrument(audio, autoencoders.load(autoencoder), settings, progress=show, stop=stop)
+        for error in built.left_out:
+            complain(f"left out: {error}")
+        built.instrument.save(out, embed_autoencoder=embed, preview=instrument_png)
+        if dataset:
+            _write_dataset(dataset, built.pairing)
+    facts = {
+        "out": str(out),
+        "sounds": len(built.pairing.lengths),
+        "frames": len(built.pairing),
+        **_fit_facts(built.fit),
+    }
+    _report_fit(facts, as_json)
+
+
+def info(file: TerrainFile, as_json: AsJson = False) -> None:
+    """Show what is in an instrument or a terrain.
+
+    \b
+    Examples:
+      terrain info drums.terrain
+      terrain info percussion.pt --json
+    """
+    instrument, terrain = _open(file)
+    facts: dict[str, Any] = {"file": str(file), "terrain": terrain.summary() if terrain else None}
+    if instrument is not None:
+        facts |= _instrument_facts(instrument)
+    if as_json:
+        print_json(facts)
+        return
+    print(f"{file}: {terrain.describe() if terrain else 'no terrain'}")
+    rows = [(key, value) for key, value in facts.items() if key not in ("file", "terrain")]
+    if rows:
+        print_table("Instrument", ("what", ""), rows)
+
+
+def map_(
+    file: TerrainFile,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="PNG", help="The picture.", show_default=False)
+    ] = None,
+    dim: Annotated[
+        int | None, typer.Option(metavar="K", help="Draw latent K (from 0) in grey.", show_default=False)
+    ] = None,
+    colour: Annotated[
+        bool, typer.Option("--colour", help="Draw the first four latents: brightness, red, green, blue (the default).")
+    ] = False,
+    bounds: Bounds = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Pixels. Default: 600 wide.", show_default=False)
+    ] = None,
+    npy: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the latents: (height, width, latents) float32, row 0 at the low y.",
+            show_default=False,
+        ),
+    ] = None,
+    span: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            "--range", metavar="MIN MAX", help="Latent values drawn darkest and brightest.", show_default=False
+        ),
+    ] = None,
+    sounds: Annotated[bool, typer.Option(help="Draw where the sounds run, if the instrument knows.")] = True,
+) -> None:
+    """Draw a terrain as a picture, as nn.terrain does: the first row is the low y bound.
+
+    \b
+    Examples:
+      terrain map drums.terrain -o drums.png
+      terrain map demo.pt -o demo.png --bounds -16 -4 16 4 --dim 0 --range -1 4
+      terrain map drums.terrain --npy drums.npy --size 256x256
+    """
+    from terrain_core.building import sound_paths
+    from terrain_core.pictures import (
+        View,
+        draw_trajectories,
+        map_picture,
+        sample_terrain,
+        save_picture,
+        write_latents,
+    )
+
+    if out is None and npy is None:
+        raise InputError("nothing to write: name a picture with -o NAME.png, or a file for the latents with --npy")
+    if dim is not None and colour:
+        raise InputError("--dim draws one latent in grey, --colour four in colour: choose one")
+    instrument, terrain = _open(file)
+    if terrain is None:
+        raise FileError(file, "has no terrain to draw, only a sound map")
+    view = View(*bounds) if bounds else View.whole(terrain)
+    with interruptible("nothing was drawn"):
+        latents = sample_terrain(terrain, view, parse_size(size) if size else view.size())
+        if npy:
+            write_latents(latents, npy)
+        if out:
+            check_suffix(out, ".png")
+            picture = map_picture(latents, dimension=dim, span=span)
+            paths = sound_paths(instrument) if instrument is not None and sounds else []
+            if paths:
+                low, high = terrain.bounds[:2].T
+                picture = draw_trajectories(picture, view, [low + path * (high - low) for path in paths])
+            save_picture(picture, out)
+    print("\n".join(str(path) for path in (out, npy) if path))
+
+
+def fit(
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATASET",
+            help="Coordinates and latents, as nn.terrain's dictionaries have them (JSON).",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FILE", help="A .pt for nn.terrain, or a .terrain.", show_default=False),
+    ],
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Go on from this .pt or .terrain.", show_default=False),
+    ] = None,
+    autoencoder: AutoencoderName = "builtin",
+    epochs: Epochs = 200,
+    learning_rate: LearningRate = 3e-3,
+    batch_size: BatchSize = None,
+    gauss_scale: GaussScale = None,
+    width: Width = 128,
+    features: Features = 256,
+    pairing: Annotated[
+        str,
+        typer.Option(help="resample: spread the frames over the path; truncate: cut the longer, as nn.terrain does."),
+    ] = "truncate",
+    device: Device = "cpu",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Learn a terrain from coordinates and latents, or go on learning one.
+
+    Ctrl-C keeps what was learned so far.
+
+    \b
+    Examples:
+      terrain fit dataset.json -o mine.pt
+      terrain fit dataset.json -o mine.pt --from mine.pt --epochs 500
+    """
+    from terrain_core.pairing import pair
+    from terrain_core.terrain.fit import FitSettings
+    from terrain_core.terrain.fit import fit as fit_terrain
+    from terrain_core.trajectories import read_dictionary
+
+    check_suffix(out, INSTRUMENT, NN_TERRAIN)
+    data = read_dictionary(dataset)
+    try:
+        pairs = pair(data.coordinates, data.latents, pairing)  # type: ignore[arg-type]  # `pair` refuses other words
+    except InputError as error:
+        raise FileError(dataset, str(error)) from error
+    instrument, terrain = _open(start) if start else (None, None)
+    if terrain is None:
+        terrain = _new_terrain(pairs.coordinates, pairs.latents.shape[1], gauss_scale, width, features, seed)
+    settings = FitSettings(
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        # What is already there is to be kept, not to be solved for anew.
+        ridge_start=None if start else FitSettings.ridge_start,
+        device=device,
+        threads=_cores(),
+        seed=seed,
+    )
+    with progress("fitting", unit="epochs", quiet=as_json) as report, _stop_on_interrupt() as stop:
+        done = fit_terrain(
+            terrain,
+            pairs.coordinates,
+            pairs.latents,
+            settings,
+            callback=lambda now: report(now.epoch, now.epochs, f"fitting, {now.psnr:.1f} dB"),
+            stop=stop,
+        )
+        _write(terrain, instrument, out, autoencoder)
+    facts = {"out": str(out), "frames": len(pairs), **_fit_facts(done)}
+    _report_fit(facts, as_json)
+
+
+def convert(
+    source: TerrainFile,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A .terrain or a .pt.", show_default=False)],
+    autoencoder: AutoencoderName = "builtin",
+    bounds: Bounds = None,
+) -> None:
+    """Take a terrain from nn.terrain (Max/MSP) to an instrument, or back.
+
+    A .pt holds no bounds and no autoencoder: name those it was made with.
+
+    \b
+    Examples:
+      terrain convert drums.terrain drums.pt
+      terrain convert demo.pt demo.terrain -a demo.onnx --bounds -16 -4 16 4
+    """
+    import numpy as np
+
+    check_suffix(out, INSTRUMENT, NN_TERRAIN)
+    instrument, terrain = _open(source)
+    if terrain is None:
+        raise FileError(source, "has no terrain, only a sound map")
+    if bounds is not None:
+        if instrument is not None:
+            raise InputError(f"--bounds are for a .pt, which has none; {source} brings its own")
+        terrain = terrain.with_bounds(np.reshape(bounds, (2, 2)).T)
+    with interruptible(f"{out} was not written"):
+        _write(terrain, instrument, out, autoencoder)
+    print(out)
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event instead of raising, so that a fit ends within one step and its result is saved."""
+    stop = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda number, frame: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _open(file: Path) -> tuple[Instrument | None, Terrain | None]:
+    """A .terrain with its terrain, or the terrain of a .pt alone."""
+    if check_suffix(file, INSTRUMENT, NN_TERRAIN) == NN_TERRAIN:
+        from terrain_core.terrain.pt_file import read_pt
+
+        return None, read_pt(file)
+    from terrain_core.instrument import Instrument
+
+    instrument = Instrument.load(file)
+    return instrument, instrument.terrain
+
+
+def _write(terrain: Terrain, instrument: Instrument | None, out: Path, autoencoder: str) -> None:
+    """To .pt or .terrain, by the suffix; an instrument keeps all else it has."""
+    if out.suffix.lower() == NN_TERRAIN:
+        from terrain_core.terrain.pt_file import write_pt
+
+        write_pt(terrain, out)
+        return
+    from terrain_core import autoencoders
+    from terrain_core.instrument import Instrument
+    from terrain_core.notebook import instrument_png
+
+    if instrument is None:
+        instrument = Instrument(autoencoders.load(autoencoder), terrain)
+    instrument.terrain = terrain
+    instrument.save(out, preview=instrument_png)
+
+
+def _new_terrain(
+    coordinates: Any, latent_size: int, gauss_scale: float | None, width: int, features: int, seed: int
+) -> Terrain:
+    """A terrain whose bounds are the data's, a unit wide where the data do not spread."""
+    import numpy as np
+
+    from terrain_core.terrain import Terrain
+
+    low, high = coordinates.min(axis=0), coordinates.max(axis=0)
+    flat = np.where(high > low, 0.0, 0.5)
+    return Terrain.create(
+        coordinates.shape[1],
+        latent_size,
+        bounds=np.stack([low - flat, high + flat], axis=1),
+        gauss_scale=gauss_scale,
+        width=width,
+        features=features,
+        seed=seed,
+    )
+
+
+def _write_dataset(path: Path, pairs: Pairing) -> None:
+    import numpy as np
+
+    from terrain_core.trajectories import LatentTrajectory, MaxDictionary, SpatialTrajectory, write_dictionary
+
+    cuts = np.cumsum(pairs.lengths)[:-1]
+    coordinates = zip(pairs.names, np.split(pairs.coordinates, cuts), strict=True)
+    latents = zip(pairs.names, np.split(pairs.latents, cuts), strict=True)
+    dictionary = MaxDictionary(
+        coordinates=tuple(SpatialTrajectory(name, points) for name, points in coordinates),
+        latents=tuple(LatentTrajectory(name, rows) for name, rows in latents),
+    )
+    write_dictionary(dictionary, path)
+
+
+def _fit_facts(report: FitReport) -> dict[str, Any]:
+    return {
+        "epochs": report.epochs,
+        "loss": report.loss,
+        "psnr_db": report.psnr,
+        "fit_seconds": report.seconds,
+        "stopped": report.stopped,
+    }
+
+
+def _report_fit(facts: dict[str, Any], as_json: bool) -> None:
+    """Print what a fit came to; exit with 130 if it was interrupted."""
+    if as_json:
+        print_json(facts)
+    else:
+        sounds = f"{facts['sounds']} sounds, " if "sounds" in facts else ""
+        print(
+            f"{facts['out']}: {sounds}{facts['frames']} frames, "
+            f"PSNR {facts['psnr_db']:.1f} dB after {facts['epochs']} epochs"
+        )
+    if facts["stopped"]:
+        complain(f"interrupted: {facts['out']} holds the terrain as far as it was learned")
+        raise typer.Exit(INTERRUPTED)
+
+
+def _instrument_facts(instrument: Instrument) -> dict[str, Any]:
+    encoder: Autoencoder = instrument.autoencoder
+    return {
+        "autoencoder": encoder.name,
+        "sample_rate": encoder.sample_rate,
+        "channels": encoder.channels,
+        "latent_size": encoder.latent_size,
+        "hop": encoder.hop,
+        "frame_rate": encoder.sample_rate / encoder.hop,
+        "sound_map": len(instrument.sound_map) if instrument.sound_map is not None else 0,
+        "presets": sorted(instrument.presets),
+        "metadata": instrument.metadata,
+    }
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
