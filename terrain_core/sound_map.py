@@ -87,7 +87,8 @@ class SoundMap:
         """
         indices, distances = self.nearest(points, int(neighbours.max(initial=1)) + 1)
         weights = _blend_weights(distances, neighbours)
-        return np.einsum("mk,mkd->md", weights, self.latents[indices]).astype(np.float32)
+        blended: NDArray[np.float32] = np.einsum("mk,mkd->md", weights, self.latents[indices]).astype(np.float32)
+        return blended
 
 
 def _blend_weights(distances: NDArray[np.float64], neighbours: NDArray[np.int64]) -> NDArray[np.float64]:

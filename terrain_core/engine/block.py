@@ -38,8 +38,8 @@ class Engine:
         instrument: Instrument,
         sample_rate: float,
         max_block: int = 1024,
-        *,
         seed: int = 0,
+        *,
         effects: Sequence[LatentEffect] = (),
     ) -> None:
         """

@@ -117,7 +117,8 @@ class Gate:
         self._pending = gains[samples:]
         arrived = self._position == (self._length if self._open else 0)
         self._settled = arrived and bool((self._pending == self._shape[self._position]).all())
-        return audio * gains[:samples]
+        gated: Audio = audio * gains[:samples]
+        return gated
 
     def _curve(self, samples: int, steps: Sequence[GateStep]) -> NDArray[np.float32]:
         """The gate's gain at the block's own samples, latency left aside."""
