@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -34,17 +35,19 @@ def lanes(points: int, samples: int) -> None:
     times, values = np.sort(generator.uniform(0, 600, points)), generator.random(points)
     in_order = np.linspace(0, 600, samples)
     mixed = generator.integers(0, len(SHAPES), points).astype(np.uint8)
-    floor = best_time(lambda: np.interp(in_order, times, values))
+    floor = best_time(partial(np.interp, in_order, times, values))
     report("np.interp", points, samples, floor, floor)
     for shape in Shape:
         lane = Lane(times, values + 0.1, shape, 0.3)
-        report(f"lane, {shape.value}", points, samples, best_time(lambda lane=lane: lane.sample(in_order)), floor)
+        report(f"lane, {shape.value}", points, samples, best_time(partial(lane.sample, in_order)), floor)
     lane = Lane(times, values + 0.1, mixed, 0.3)
-    report("lane, all shapes mixed", points, samples, best_time(lambda: lane.sample(in_order)), floor)
+    report("lane, all shapes mixed", points, samples, best_time(partial(lane.sample, in_order)), floor)
     shuffled = generator.permutation(in_order)
-    shuffled_floor = best_time(lambda: np.interp(shuffled, times, values))
+    shuffled_floor = best_time(partial(np.interp, shuffled, times, values))
     lane = Lane(times, values)
-    report("lane, linear, times in disorder", points, samples, best_time(lambda: lane.sample(shuffled)), shuffled_floor)
+    report(
+        "lane, linear, times in disorder", points, samples, best_time(partial(lane.sample, shuffled)), shuffled_floor
+    )
 
 
 def tempo(samples: int) -> None:
@@ -55,12 +58,12 @@ def tempo(samples: int) -> None:
         beats = np.linspace(0, 800, samples)
         seconds = tempo_map.seconds_at(beats)
         knots = np.arange(200) * 4.0
-        floor = best_time(lambda beats=beats, knots=knots: np.interp(beats, knots, knots))
+        floor = best_time(partial(np.interp, beats, knots, knots))
         for name, convert, positions in (
             ("beats -> seconds", tempo_map.seconds_at, beats),
             ("seconds -> beats", tempo_map.beats_at, seconds),
         ):
-            spent = best_time(lambda convert=convert, positions=positions: convert(positions))
+            spent = best_time(partial(convert, positions))
             report(f"tempo, {shape}, {name}", 200, samples, spent, floor)
 
 

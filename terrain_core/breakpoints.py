@@ -38,8 +38,8 @@ def as_doubles(numbers: ArrayLike, what: str) -> Doubles:
 def find_interval(starts: Doubles, queries: Doubles) -> NDArray[np.intp]:
     """For each query the number of `starts` that are not after it: 0 before the first, i + 1 from the i-th on.
 
-    Where several intervals start together the last one wins. `np.searchsorted` does the same; when the queries come in order
-    (audio does) and outnumber the starts, it is several times faster to look the starts up among the queries.
+    Where several intervals start together the last one wins. `np.searchsorted` does the same; when the queries come in
+    order (audio does) and outnumber the starts, it is several times faster to look the starts up among the queries.
 
     Args:
         starts: shape (m,), in order.

@@ -19,12 +19,13 @@ TIME_UNITS: Final[tuple[str, ...]] = get_args(TimeUnit)
 
 LARGEST_TIME: Final = 1e9
 LARGEST_VALUE: Final = 1e100
+ZERO_OF_EXPONENTIALS: Final = 1e-7
 CHUNK: Final = 16384
 """Samples evaluated at once: the intermediate arrays stay in the processor's cache."""
 
 
 class Shape(enum.Enum):
-    """How a segment goes from its value to the next point's. With u from 0 to 1 in time, the progress from one to the other is:"""
+    """How a segment goes from its value to the next point's: the progress, 0 to 1, for u from 0 to 1 in time."""
 
     HOLD = "hold"  # 0: jumps at the next point
     LINEAR = "linear"  # u
@@ -46,10 +47,11 @@ class Point:
 
 
 def _bezier(u: Doubles, tension: Doubles) -> Doubles:
-    """REAPER's Bézier segment, without a look at the neighbours: a cubic whose handles are at 1/4 and 3/4 of the segment
-    and move towards the corner (end, start value) for a tension of 1, (start, end value) for -1.
+    """REAPER's Bézier segment, without a look at the neighbours: a cubic whose handles are at 1/4 and 3/4 of the
+    segment and move towards the corner (end, start value) for a tension of 1, (start, end value) for -1.
 
-    Source: SWS's account of REAPER's rule, for a segment without neighbours, and the figures in Cockos' forum, post 1690470.
+    Source: SWS's account of REAPER's rule, for a segment without neighbours, and the figures in Cockos' forum, post
+    1690470.
     """
     towards = np.where(tension > 0, 1.0, 0.0)
     reach = np.abs(tension)
@@ -68,8 +70,8 @@ def _cubic(s: Doubles, first: Doubles, second: Doubles) -> Doubles:
 def _invert_cubic(target: Doubles, first: Doubles, second: Doubles) -> Doubles:
     """The s in 0..1 at which the cubic has the value `target`, by Laguerre's method.
 
-    Newton creeps where the slope vanishes, which at tension ±1 it does at an end; Laguerre's step is exact at a triple root.
-    Six steps are at the limit of double precision for every tension (five leave 1e-6 at the ends).
+    Newton creeps where the slope vanishes, which at tension ±1 it does at an end; Laguerre's step is exact at a triple
+    root. Six steps are at the limit of double precision for every tension (five leave 1e-6 at the ends).
     """
     c1, c2, c3 = 3 * first, 3 * second - 6 * first, 1 + 3 * first - 3 * second
     s = target
@@ -100,8 +102,8 @@ HOLD, LINEAR, EXPONENTIAL = CODES[Shape.HOLD], CODES[Shape.LINEAR], CODES[Shape.
 class Lane:
     """One parameter's automation. Read-only; its arrays are not writable.
 
-    Before the first point the lane has the first point's value, after the last one the last one's. Of points at one time the last
-    counts from that time on, and the segment before goes to the first of them.
+    Before the first point the lane has the first point's value, after the last one the last one's. Of points at one
+    time the last counts from that time on, and the segment before goes to the first of them.
 
     Args:
         times: shape (points,), at least one, in order, in `unit`.
@@ -117,7 +119,8 @@ class Lane:
     An exponential segment that starts or ends at zero is drawn as if that zero were 1e-7 (-140 dB) of its other end.
 
     Raises:
-        InputError: no points, arrays of unequal lengths, times out of order, NaN or infinity, a tension beyond ±1, an exponential
+        InputError: no points, arrays of unequal lengths, times out of order, NaN or infinity, a tension beyond ±1, an
+        exponential
             segment across zero.
     """
 
@@ -160,7 +163,11 @@ class Lane:
         """A lane from `Point`s in order; `labels` as for the class."""
         rows = list(points)
         return cls(
-            [p.time for p in rows], [p.value for p in rows], [p.shape for p in rows], [p.tension for p in rows], **labels
+            [p.time for p in rows],
+            [p.value for p in rows],
+            [p.shape for p in rows],
+            [p.tension for p in rows],
+            **labels,
         )
 
     @property
@@ -174,7 +181,8 @@ class Lane:
         return Lane(self.times, self.values, self.shape_codes, self.tensions, **(self._labels() | labels))
 
     def sample(self, times: ArrayLike) -> Doubles:
-        """The lane's values at `times` (in the lane's own unit, any shape, any order; in order is fastest), of the same shape.
+        """The lane's values at `times` (in the lane's own unit, any shape, any order; in order is fastest), of the
+        same shape.
 
         Raises:
             InputError: a time is NaN or infinite.
@@ -193,14 +201,20 @@ class Lane:
     def to_seconds(self, tempo_map: TempoMap, tolerance: float = 1e-4) -> Lane:
         """The lane over seconds.
 
-        Points move exactly. A segment that the tempo map bends (a ramp or a tempo change lies within) by more than `tolerance` of
-        its rise is cut into straight pieces, as few as keep it within the tolerance (at most 1024).
+        Points move exactly. A segment that the tempo map bends (a ramp or a tempo change lies within) by more than
+        `tolerance` of its rise is cut into straight pieces, as few as keep it within the tolerance (at most 1024).
         """
         return self if self.unit == "seconds" else self._moved("seconds", tempo_map, tolerance)
 
     def _moved(self, unit: TimeUnit, tempo_map: TempoMap, tolerance: float) -> Lane:
-        move, back = (tempo_map.seconds_at, tempo_map.beats_at) if unit == "seconds" else (tempo_map.beats_at, tempo_map.seconds_at)
-        moved = Lane(move(self.times), self.values, self.shape_codes, self.tensions, **(self._labels() | {"unit": unit}))
+        move, back = (
+            (tempo_map.seconds_at, tempo_map.beats_at)
+            if unit == "seconds"
+            else (tempo_map.beats_at, tempo_map.seconds_at)
+        )
+        moved = Lane(
+            move(self.times), self.values, self.shape_codes, self.tensions, **(self._labels() | {"unit": unit})
+        )
         bent = _bent_segments(self, moved, back, tolerance)
         if not bent.size:
             return moved
@@ -244,7 +258,8 @@ class Lane:
 class _Segments:
     """The lane as parallel arrays, ready to sample: value = start_value + rise · law(u), u = (time - start) / length.
 
-    Entry 0 is the time before the first point, entry i + 1 starts at point i. The outer two are flat: they have no rise and no end.
+    Entry 0 is the time before the first point, entry i + 1 starts at point i. The outer two are flat: they have no
+    rise and no end.
     """
 
     def __init__(self, times: Doubles, values: Doubles, codes: NDArray[np.uint8], tensions: Doubles) -> None:
@@ -272,14 +287,16 @@ class _Segments:
         return values
 
     def _evaluate(self, index: NDArray[np.intp], times: Doubles) -> Doubles:
-        progress = (times - self.start[index]) / self.length[index]
+        progress: Doubles = (times - self.start[index]) / self.length[index]
         if self.curved:
             laws = self.law[index]
             for code in self.curved:
                 at = np.flatnonzero(laws == code)
                 if at.size:
                     progress[at] = LAWS[SHAPES[code]](progress[at], self.bend[index[at]])
-        return self.start_value[index] + self.rise[index] * progress
+        progress *= self.rise[index]
+        progress += self.start_value[index]
+        return progress
 
 
 def _log_ratios(values: Doubles, codes: NDArray[np.uint8]) -> Doubles:
@@ -293,22 +310,27 @@ def _log_ratios(values: Doubles, codes: NDArray[np.uint8]) -> Doubles:
     across = exponential & (np.sign(begin) * np.sign(end) < 0)
     if across.any():
         first = int(np.argmax(across))
-        raise InputError(f"the exponential segment at point {first} goes from {begin[first]:g} to {end[first]:g}, across zero")
-    floor = 1e-7 * np.maximum(np.abs(begin), np.abs(end))
+        raise InputError(
+            f"the exponential segment at point {first} goes from {begin[first]:g} to {end[first]:g}, across zero"
+        )
+    floor = ZERO_OF_EXPONENTIALS * np.maximum(np.abs(begin), np.abs(end))
     usable = exponential & (floor > 0)
-    ratio = np.divide(np.maximum(np.abs(end), floor), np.maximum(np.abs(begin), floor), out=np.ones_like(floor), where=usable)
-    return np.asarray(np.log(ratio))
+    sizes = [np.where(usable, np.where(edge == 0, floor, np.abs(edge)), 1.0) for edge in (begin, end)]
+    return np.asarray(np.clip(np.log(sizes[1]) - np.log(sizes[0]), -700.0, 700.0))  # exp overflows beyond
 
 
 def _bent_segments(lane: Lane, moved: Lane, back: Callable[[Doubles], Doubles], tolerance: float) -> NDArray[np.intp]:
-    """The segments that are more than `tolerance` of their rise off when only their ends are moved to the new time unit."""
+    """The segments that are more than `tolerance` of their rise off when only their ends are moved to the new time
+    unit.
+    """
     length, rise = np.diff(moved.times), np.abs(np.diff(moved.values))
     candidates = np.flatnonzero((length > 0) & (rise > 0) & (moved.shape_codes[:-1] != HOLD))
     if not candidates.size:
         return candidates
     inside = moved.times[candidates, None] + length[candidates, None] * np.linspace(0, 1, 9)[1:-1]
     deviation = np.abs(moved.sample(inside) - lane.sample(back(inside))).max(axis=1)
-    return candidates[deviation > tolerance * rise[candidates]]
+    bent: NDArray[np.intp] = candidates[deviation > tolerance * rise[candidates]]
+    return bent
 
 
 def _straight_pieces(
@@ -336,9 +358,14 @@ def _checked_times(times: ArrayLike) -> Doubles:
         raise InputError(f"a lane's times have the shape {array.shape}, expected (points,) with at least one point")
     if (np.diff(array) < 0).any():
         index = int(np.argmax(np.diff(array) < 0)) + 1
-        raise InputError(f"times[{index}] is {array[index]:g}, before times[{index - 1}], {array[index - 1]:g}; expected times in order")
+        raise InputError(
+            f"times[{index}] is {array[index]:g}, before times[{index - 1}], {array[index - 1]:g}; "
+            "expected times in order"
+        )
     if max(-array[0], array[-1]) > LARGEST_TIME:
-        raise InputError(f"a lane's times go from {array[0]:g} to {array[-1]:g}, expected at most {LARGEST_TIME:g} either way")
+        raise InputError(
+            f"a lane's times go from {array[0]:g} to {array[-1]:g}, expected at most {LARGEST_TIME:g} either way"
+        )
     return array.copy()
 
 
@@ -347,7 +374,9 @@ def _checked_values(values: ArrayLike, count: int) -> Doubles:
     if array.shape != (count,):
         raise InputError(f"a lane's values have the shape {array.shape}, expected ({count},), one per time")
     if np.abs(array).max() > LARGEST_VALUE:
-        raise InputError(f"a lane's value is {array[np.abs(array).argmax()]:g}, expected at most {LARGEST_VALUE:g} either way")
+        raise InputError(
+            f"a lane's value is {array[np.abs(array).argmax()]:g}, expected at most {LARGEST_VALUE:g} either way"
+        )
     return array.copy()
 
 
@@ -378,4 +407,6 @@ def _shape(shape: Shape | str) -> Shape:
     try:
         return Shape(shape)
     except ValueError:
-        raise InputError(f"unknown curve shape {shape!r}, expected one of {', '.join(s.value for s in Shape)}") from None
+        raise InputError(
+            f"unknown curve shape {shape!r}, expected one of {', '.join(s.value for s in Shape)}"
+        ) from None

@@ -16,7 +16,9 @@ from terrain_core.breakpoints import Doubles, as_finite, find_interval
 from terrain_core.errors import InputError
 
 TempoShape = Literal["step", "linear-beats", "linear-seconds"]
-"""How the tempo goes from one point to the next: MIDI steps; Ardour and Live draw bpm linear in beats, REAPER linear in seconds."""
+"""How the tempo goes from one point to the next: MIDI steps; Ardour and Live draw bpm linear in beats, REAPER linear
+in seconds.
+"""
 
 TEMPO_SHAPES: tuple[str, ...] = get_args(TempoShape)
 SLOWEST_BPM, FASTEST_BPM = 1e-3, 1e6
@@ -54,10 +56,11 @@ FOUR_FOUR = Meter(0.0, 4, 4)
 class TempoMap:
     """Beats <-> seconds, and bars. Read-only.
 
-    The first tempo also holds before the first point, the last one for ever after the last point. Points on one beat make a jump:
-    a ramp before it goes to the first of them, the last of them rules from there.
+    The first tempo also holds before the first point, the last one for ever after the last point. Points on one beat
+    make a jump: a ramp before it goes to the first of them, the last of them rules from there.
 
-    The laws within a segment that starts with `b0` bpm and goes to `b1` over `Q` beats or `T` seconds, `d` beats or `s` seconds into it:
+    The laws within a segment that starts with `b0` bpm and goes to `b1` over `Q` beats or `T` seconds, `d` beats or
+    `s` seconds into it:
 
     =================  ======================  ===================================  ================================
     shape              bpm                     seconds s(d)                         beats d(s)
@@ -72,7 +75,8 @@ class TempoMap:
         meters: in order; 4/4 from beat 0 where the first one comes later. Of several on one beat the last counts.
 
     Raises:
-        InputError: no point, points out of order, a tempo that is not between 0.001 and 1,000,000 bpm, an impossible meter.
+        InputError: no point, points out of order, a tempo that is not between 0.001 and 1,000,000 bpm, an impossible
+        meter.
     """
 
     def __init__(self, points: Sequence[TempoPoint], meters: Sequence[Meter] = (FOUR_FOUR,)) -> None:
@@ -93,14 +97,18 @@ class TempoMap:
     def from_seconds(
         cls, points: Iterable[tuple[float, float, TempoShape]], meters: Sequence[Meter] = (FOUR_FOUR,)
     ) -> TempoMap:
-        """A map whose points (seconds, bpm, shape) were placed in seconds, as REAPER's are; the first tempo holds before the first."""
+        """A map whose points (seconds, bpm, shape) were placed in seconds, as REAPER's are; the first tempo holds
+        before the first.
+        """
         rows = list(points)
         beat, placed = 0.0, []
         for index, (seconds, bpm, shape) in enumerate(rows):
             if index:
                 before, bpm_before, shape_before = rows[index - 1]
                 if seconds < before:
-                    raise InputError(f"tempo point {index} is at {seconds} s, before the one at {before} s; expected points in order")
+                    raise InputError(
+                        f"tempo point {index} is at {seconds} s, before the one at {before} s; expected points in order"
+                    )
                 beat += _beats_in(seconds - before, bpm_before, bpm, shape_before)
             else:
                 beat = seconds * bpm / 60
@@ -131,8 +139,8 @@ class TempoMap:
     def bar_at(self, beats: ArrayLike) -> tuple[NDArray[np.int64], Doubles]:
         """Beats -> (bar index, beats since that bar began), each of the same shape.
 
-        Bar 0 begins with the first meter; before it bars of the same length count backwards. A new meter begins a new bar even if
-        the one before is not full. The second number is in quarter notes, as everything is.
+        Bar 0 begins with the first meter; before it bars of the same length count backwards. A new meter begins a new
+        bar even if the one before is not full. The second number is in quarter notes, as everything is.
         """
         positions = as_finite(beats, "beats")
         starts, lengths, first_bars = self._bars
@@ -174,7 +182,9 @@ class _Segments:
     `slope` is g (bpm per beat) or h (bpm per second) of the table in `TempoMap`, by `law`.
     """
 
-    def __init__(self, start_beats: Doubles, start_seconds: Doubles, bpm: Doubles, slope: Doubles, law: NDArray[np.uint8]) -> None:
+    def __init__(
+        self, start_beats: Doubles, start_seconds: Doubles, bpm: Doubles, slope: Doubles, law: NDArray[np.uint8]
+    ) -> None:
         self.start_beats = start_beats
         self.start_seconds = start_seconds
         self.bpm = bpm
@@ -278,14 +288,24 @@ def _checked_points(points: tuple[TempoPoint, ...]) -> tuple[Doubles, Doubles, N
     bpm = as_finite([p.bpm for p in points], "bpm")
     for index, point in enumerate(points):
         if point.shape not in TEMPO_SHAPES:
-            raise InputError(f"tempo point {index} has the shape {point.shape!r}, expected one of {', '.join(TEMPO_SHAPES)}")
+            raise InputError(
+                f"tempo point {index} has the shape {point.shape!r}, expected one of {', '.join(TEMPO_SHAPES)}"
+            )
         if not SLOWEST_BPM <= point.bpm <= FASTEST_BPM:
-            raise InputError(f"tempo point {index} at beat {point.beat:g} has {point.bpm:g} bpm, expected {SLOWEST_BPM:g} to {FASTEST_BPM:g}")
+            raise InputError(
+                f"tempo point {index} at beat {point.beat:g} has {point.bpm:g} bpm, "
+                f"expected {SLOWEST_BPM:g} to {FASTEST_BPM:g}"
+            )
         if abs(point.beat) > LARGEST_BEAT:
-            raise InputError(f"tempo point {index} is at beat {point.beat:g}, expected at most {LARGEST_BEAT:g} either way")
+            raise InputError(
+                f"tempo point {index} is at beat {point.beat:g}, expected at most {LARGEST_BEAT:g} either way"
+            )
     if (np.diff(beats) < 0).any():
         index = int(np.argmax(np.diff(beats) < 0)) + 1
-        raise InputError(f"tempo point {index} is at beat {beats[index]:g}, before the one at {beats[index - 1]:g}; expected points in order")
+        raise InputError(
+            f"tempo point {index} is at beat {beats[index]:g}, before the one at {beats[index - 1]:g}; "
+            "expected points in order"
+        )
     return beats, bpm, np.array([TEMPO_SHAPES.index(p.shape) for p in points], dtype=np.uint8)
 
 
@@ -295,7 +315,8 @@ def _checked_meters(meters: Sequence[Meter]) -> tuple[Meter, ...]:
             raise InputError(f"meter {index} is at beat {meter.beat}, expected at most {LARGEST_BEAT:g} either way")
         if meter.numerator < 1 or meter.denominator < 1 or meter.denominator & (meter.denominator - 1):
             raise InputError(
-                f"meter {index} is {meter.numerator}/{meter.denominator}, expected at least 1 over a power of two, such as 7/8"
+                f"meter {index} is {meter.numerator}/{meter.denominator}, "
+                "expected at least 1 over a power of two, such as 7/8"
             )
         if index and meter.beat < meters[index - 1].beat:
             raise InputError(f"meter {index} is at beat {meter.beat:g}, before the one at {meters[index - 1].beat:g}")

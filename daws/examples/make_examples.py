@@ -1,10 +1,11 @@
-"""Writes `gesture.mid` and `gesture.dawproject`: one gesture on X, Y and Pressure, over a tempo change and a change of meter.
+"""Writes `gesture.mid` and `gesture.dawproject`: one gesture on X, Y and Pressure, over a tempo ramp and a new meter.
 
     python daws/examples/make_examples.py [FOLDER]
 
-The same seed gives the same bytes. The gesture is composed as straight lines between breakpoints over beats (`compose`). The DAWproject has
-them as they are, on the plugin's parameters, with a true tempo ramp. The MIDI file has what MIDI can: 14-bit controllers
-16, 17 and 18 every 1/48 beat, and a tempo step every eighth note, each as long as the ramp takes for it.
+The same seed gives the same bytes. The gesture is composed as straight lines between breakpoints over beats
+(`compose`). The DAWproject has them as they are, on the plugin's parameters, with a true tempo ramp. The MIDI file has
+what MIDI can: 14-bit controllers 16, 17 and 18 every 1/48 beat, and a tempo step every eighth note, each as long as
+the ramp takes for it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ CONTROLLERS = {"x": 16, "y": 17, "pressure": 18}
 Line = list[tuple[float, float]]  # (beat, value 0..1), joined by straight lines; two on one beat are a jump
 
 
-# --- the gesture ------------------------------------------------------------------------------------------------------------------------
+# --- the gesture ----------------------------------------------------------------------------------------------------
 
 
 def compose(seed: int = SEED) -> dict[str, Lane]:
@@ -55,7 +56,9 @@ def compose(seed: int = SEED) -> dict[str, Lane]:
 
 
 def _drift(chance: random.Random) -> dict[str, Line]:
-    """Two long breaths: X wanders from left to right in an arc, Y leans away and comes back, a near-silence between the two."""
+    """Two long breaths: X wanders from left to right in an arc, Y leans away and comes back, a near-silence between
+    the two.
+    """
     x = [*_arc(0, 7.5, 0.12, 0.58, bulge=-0.06), *_arc(8.25, 15.5, 0.58, 0.30, bulge=0.16)]
     y = [*_arc(0, 7.5, 0.30, 0.44, bulge=0.24), *_arc(8.25, 15.5, 0.44, 0.70, bulge=-0.20)]
     breath = [*_breath(0, 7.75, 0.85, chance), *_breath(8, 15.75, 0.95, chance)]
@@ -76,7 +79,9 @@ def _gathering(chance: random.Random) -> dict[str, Line]:
 
 
 def _figures(chance: random.Random) -> dict[str, Line]:
-    """7/8 as 2 + 2 + 3: a motif of three places, moved about the terrain bar by bar; every third bar a held, trembling tone instead."""
+    """7/8 as 2 + 2 + 3: a motif of three places, moved about the terrain bar by bar; every third bar a held, trembling
+    tone instead.
+    """
     motif = [(0.00, 0.00, 0.95), (0.34, 0.22, 0.70), (0.16, 0.46, 0.85)]  # x, y from the bar's own place, and how hard
     homes = [(0.14, 0.20), (0.40, 0.12), (0.50, 0.42), (0.08, 0.44), (0.30, 0.30), (0.56, 0.16)]
     x: Line = []
@@ -105,7 +110,9 @@ def _release(chance: random.Random) -> dict[str, Line]:
 
 
 def _arc(begin: float, end: float, first: float, last: float, *, bulge: float) -> Line:
-    """From `first` to `last`, slow at both ends, with a bow of `bulge` in the middle; a breakpoint every quarter beat."""
+    """From `first` to `last`, slow at both ends, with a bow of `bulge` in the middle; a breakpoint every quarter
+    beat.
+    """
     steps = round((end - begin) * 4)
     line = []
     for step in range(steps + 1):
@@ -157,7 +164,7 @@ def _lane(key: str, line: Line) -> Lane:
     )
 
 
-# --- MIDI -------------------------------------------------------------------------------------------------------------------------------
+# --- MIDI -----------------------------------------------------------------------------------------------------------
 
 
 def write_midi(lanes: dict[str, Lane], path: Path) -> None:
@@ -206,7 +213,7 @@ def _tick(beat: float) -> int:
     return round(beat * TICKS_PER_BEAT)
 
 
-# --- DAWproject -------------------------------------------------------------------------------------------------------------------------
+# --- DAWproject -----------------------------------------------------------------------------------------------------
 
 
 def write_dawproject(lanes: dict[str, Lane], path: Path) -> None:
@@ -241,9 +248,9 @@ def _project_xml(lanes: dict[str, Lane]) -> etree._Element:
         _add(markers, "Marker", time=beat, name=name)
     tempo = _add(arrangement, "TempoAutomation", unit="bpm", id="tempo-automation")
     _add(tempo, "Target", parameter="tempo")
-    for point in TEMPO.points:
-        interpolation = "hold" if point.shape == "step" else "linear"
-        _add(tempo, "RealPoint", value=point.bpm, interpolation=interpolation, time=point.beat)
+    for change in TEMPO.points:
+        interpolation = "hold" if change.shape == "step" else "linear"
+        _add(tempo, "RealPoint", value=change.bpm, interpolation=interpolation, time=change.beat)
     meters = _add(arrangement, "TimeSignatureAutomation", id="meter-automation")
     _add(meters, "Target", parameter="meter")
     for meter in TEMPO.meters:

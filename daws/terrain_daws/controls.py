@@ -14,8 +14,8 @@ SOURCES_BY_KEY: Final[dict[str, tuple[str, ...]]] = {
 }
 """Per parameter the sources that may drive it, the strongest first.
 
-Controllers 16, 17 and 18 are MIDI's general-purpose ones 1 to 3, with 14 bits (48, 49, 50) if need be: whoever writes them means
-it. Then come the three dimensions of MPE, and last the same three messages outside an MPE zone.
+Controllers 16, 17 and 18 are MIDI's general-purpose ones 1 to 3, with 14 bits (48, 49, 50) if need be: whoever writes
+them means it. Then come the three dimensions of MPE, and last the same three messages outside an MPE zone.
 """
 
 

@@ -1,10 +1,12 @@
 """DAWproject 1.x (Bitwig, Studio One, Cubase and others export it): a zip with a project.xml.
 
-The points of lanes and the notes are taken out while the XML streams by, so that a project with millions of them needs little memory;
-what is left of the tree is then walked from the arrangement down, each element knowing its time unit, track and clip (`_Scope`).
+The points of lanes and the notes are taken out while the XML streams by, so that a project with millions of them needs
+little memory; what is left of the tree is then walked from the arrangement down, each element knowing its time unit,
+track and clip (`_Scope`).
 
-Facts that are easy to get wrong: interpolation belongs to a segment's left point and is *hold* unless it says linear; times are beats
-(quarter notes) unless an ancestor says seconds; within a clip they count from the clip's content, not from the arrangement.
+Facts that are easy to get wrong: interpolation belongs to a segment's left point and is *hold* unless it says linear;
+times are beats (quarter notes) unless an ancestor says seconds; within a clip they count from the clip's content, not
+from the arrangement.
 """
 
 from __future__ import annotations
@@ -19,13 +21,13 @@ from typing import IO, Any, Final
 
 import numpy as np
 from lxml import etree
+from numpy.typing import NDArray
+
 from terrain_core import identity, parameters
 from terrain_core.breakpoints import Doubles
 from terrain_core.errors import FileError, InputError
 from terrain_core.lanes import CODES, Lane, Shape, TimeUnit
 from terrain_core.tempo import Meter, TempoMap, TempoPoint
-from numpy.typing import NDArray
-
 from terrain_daws.archive import open_archive, open_member
 from terrain_daws.controls import assign_keys
 from terrain_daws.project import Marker, Note, Project
@@ -40,11 +42,14 @@ MOST_PIECES: Final = 100_000
 
 MOST_TREE_BYTES: Final = 32 << 20
 MOST_BYTES_A_POINT: Final = 512
-"""How much XML is taken: so many bytes per point or note, and so many for everything else, which stays in memory as a tree."""
+"""How much XML is taken: so many bytes per point or note, and so many for everything else, which stays in memory as a
+tree.
+"""
 
 DEFAULT_BPM: Final = 120.0
 HOLD, LINEAR = CODES[Shape.HOLD], CODES[Shape.LINEAR]
 SHAPE_CODES = {None: HOLD, "hold": HOLD, "linear": LINEAR}
+UNBOUNDED_RANGES = {"linear": (0.0, 1.0), "percent": (0.0, 100.0)}
 TRUTH = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
 DEVICE_TAGS = {
     "Device",
@@ -58,6 +63,7 @@ DEVICE_TAGS = {
     "NoiseGate",
     "Limiter",
 }
+SWITCH_TAGS = {"BoolParameter", "Mute", "Enabled", "Enable"}
 OUR_IDS = {identity.VST3_CLASS_UUID, identity.CLAP_ID}
 # What an expression target is called in `controls.SOURCES_BY_KEY`.
 EXPRESSION_NAMES = {
@@ -71,7 +77,8 @@ def read_dawproject(path: Path) -> Project:
     """Read a .dawproject of version 1.
 
     Raises:
-        FileError: a damaged or hostile archive, XML that is not well-formed or has entities, a number that is none, an older version.
+        FileError: a damaged or hostile archive, XML that is not well-formed or has entities, a number that is none, an
+        older version.
     """
     with open_archive(path) as archive:
         names = archive.namelist()
@@ -86,7 +93,7 @@ def read_dawproject(path: Path) -> Project:
     return _Reader(path, document).project()
 
 
-# --- the XML ----------------------------------------------------------------------------------------------------------------------------
+# --- the XML --------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -253,7 +260,7 @@ def _place(element: Any) -> str:
     return f"{PROJECT_FILE} line {element.sourceline}"
 
 
-# --- what may be automated --------------------------------------------------------------------------------------------------------------
+# --- what may be automated ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -262,8 +269,7 @@ class _Target:
 
     name: str
     unit: str = "normalized"
-    low: float | None = None
-    high: float | None = None
+    bounds: tuple[float, float] | None = None  # in `unit`
     track: str = ""
     device: str = ""
     device_id: str = ""
@@ -283,24 +289,23 @@ class _Target:
         return ""
 
     def normalised(self, values: Doubles, unit: str | None) -> Doubles | None:
-        """0..1 of the parameter's range, beyond it clipped; None where the file does not tell the range in that unit."""
+        """0..1 of the parameter's range, beyond it clipped; None where the file does not tell the range in that
+        unit.
+        """
         unit = unit or self.unit
-        bounded = self.low is not None and self.high is not None and self.low < self.high
         same_scale = unit == self.unit or {unit, self.unit} == {"linear", "normalized"}
         if unit == "normalized":
             low, high = 0.0, 1.0
-        elif bounded and same_scale:
-            low, high = self.low, self.high
-        elif unit == "percent":
-            low, high = 0.0, 100.0
-        elif unit == "linear" and not bounded:
-            low, high = 0.0, 1.0
+        elif self.bounds is not None and same_scale:
+            low, high = self.bounds
+        elif unit in UNBOUNDED_RANGES and (self.bounds is None or not same_scale):
+            low, high = UNBOUNDED_RANGES[unit]
         else:
             return None
         return (np.clip(values, low, high) - low) / (high - low)
 
 
-# --- where in time ----------------------------------------------------------------------------------------------------------------------
+# --- where in time --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -393,7 +398,9 @@ class _Reader:
     # --- structure: tracks, devices, parameters ---
 
     def _structure(self, parent: Any, track: str, device: Any = None) -> None:
-        """Enter every track's name and every parameter below `parent`, in the context of the track and the device it belongs to."""
+        """Enter every track's name and every parameter below `parent`, in the context of the track and the device it
+        belongs to.
+        """
         stack = [(parent, track, device)]
         while stack:
             element, track, device = stack.pop()
@@ -414,25 +421,27 @@ class _Reader:
 
     def _target(self, element: Any, track: str, device: Any) -> _Target:
         number = self.document.number
-        low = number(element, "min", endless=True) if "min" in element.attrib else None
-        high = number(element, "max", endless=True) if "max" in element.attrib else None
-        unit = element.get("unit", "linear")
-        if element.tag == "EnumParameter":
-            low, high = 0.0, number(element, "count") - 1
-        elif element.tag == "BoolParameter" or element.tag in ("Mute", "Enabled", "Enable"):
-            low, high = 0.0, 1.0
-        bounded = low is not None and high is not None and math.isfinite(low) and math.isfinite(high)
         return _Target(
             name=element.get("name") or element.tag,
-            unit=unit,
-            low=low if bounded else None,
-            high=high if bounded else None,
+            unit=element.get("unit", "linear"),
+            bounds=self._bounds(element),
             track=track,
             device=_device_name(device),
             device_id=device.get("deviceID", "") if device is not None else "",
             parameter_id=int(number(element, "parameterID")) if "parameterID" in element.attrib else None,
             is_ours=_is_ours(device),
         )
+
+    def _bounds(self, element: Any) -> tuple[float, float] | None:
+        """The values that a parameter may have, or None if the file does not say."""
+        number = self.document.number
+        low = number(element, "min", -math.inf, endless=True)
+        high = number(element, "max", math.inf, endless=True)
+        if element.tag == "EnumParameter":
+            low, high = 0.0, number(element, "count") - 1
+        elif element.tag in SWITCH_TAGS:
+            low, high = 0.0, 1.0
+        return (low, high) if -math.inf < low < high < math.inf else None
 
     # --- tempo and meter ---
 
@@ -455,13 +464,12 @@ class _Reader:
         times, values, codes = _in_order(rows)
         if rows.kind != "RealPoint":
             raise self.document.error(points, f"<TempoAutomation> has points of type {rows.kind}, expected RealPoint")
+        rows_in_order = list(zip(times.tolist(), values.tolist(), (codes == LINEAR).tolist(), strict=True))
         if self._inherit(points, scope).unit == "seconds":
-            law = {HOLD: "step", LINEAR: "linear-seconds"}
-            return TempoMap.from_seconds((t, v, law[c]) for t, v, c in zip(times, values, codes.tolist(), strict=True))  # type: ignore[misc]
-        law = {HOLD: "step", LINEAR: "linear-beats"}
-        return TempoMap(
-            [TempoPoint(float(t), float(v), law[c]) for t, v, c in zip(times, values, codes.tolist(), strict=True)]
-        )  # type: ignore[arg-type]
+            return TempoMap.from_seconds(
+                (t, bpm, "linear-seconds" if ramp else "step") for t, bpm, ramp in rows_in_order
+            )
+        return TempoMap([TempoPoint(t, bpm, "linear-beats" if ramp else "step") for t, bpm, ramp in rows_in_order])
 
     def _meters(self, transport: Any, arrangement: Any, scope: _Scope, tempo_map: TempoMap) -> list[Meter]:
         signature = transport.find("TimeSignature") if transport is not None else None
@@ -547,7 +555,9 @@ class _Reader:
                 self._timeline(content, replace(scope, unit=unit, pieces=self._pieces(clip, scope.unit, unit)))
 
     def _pieces(self, clip: Any, outer: TimeUnit, inner: TimeUnit) -> tuple[_Piece, ...]:
-        """What of the clip's contents sounds where. Its place is in `outer` units, everything inside in `inner` ones."""
+        """What of the clip's contents sounds where. Its place is in `outer` units, everything inside in `inner`
+        ones.
+        """
         number = self.document.number
         begin = number(clip, "time")
         end = begin + number(clip, "duration", math.inf, endless=True)
@@ -636,7 +646,7 @@ class _Reader:
         if expressive:
             self._leave(
                 element,
-                f"{expressive} notes with expression lanes of their own on track {scope.track!r}; only the notes were read",
+                f"expression lanes within {expressive} notes on track {scope.track!r}; only the notes were read",
             )
         rows = sorted(rows)
         times = [row[0] for row in rows]
@@ -657,7 +667,7 @@ class _Reader:
 
     def _media(self, element: Any, scope: _Scope) -> None:
         files = [file.get("path", "") for file in element.iter("File")]
-        what = f"{element.tag.lower()} of {', '.join(files)}" if files else f"an empty <{element.tag}>"
+        what = f"media {', '.join(files)}" if files else f"an empty <{element.tag}>"
         if files or element.tag != "Clips":
             self._leave(element, f"{what} on track {scope.track!r} not read")
 
@@ -699,21 +709,21 @@ def _in_order(rows: _Rows) -> tuple[Doubles, Doubles, NDArray[np.uint8]]:
 
 
 def _cut(lane: Lane, piece: _Piece) -> _Fragment:
-    """What a piece of a clip plays, with a point at each end that has the lane's value there; the last holds until the next clip."""
+    """What a piece of a clip plays, with a point at each end that has the lane's value there; the last holds until the
+    next clip.
+    """
     first = int(np.searchsorted(lane.times, piece.begin, side="right"))
     last = int(np.searchsorted(lane.times, piece.end, side="left"))
     inside = slice(first, max(first, last))
     begin_code = lane.shape_codes[first - 1] if first else HOLD
-    times = [[piece.begin], lane.times[inside]]
-    values = [lane.sample([piece.begin]), lane.values[inside]]
-    codes = [[begin_code], lane.shape_codes[inside]]
+    edges = [(piece.begin, float(lane.sample(piece.begin)), begin_code)]
     if math.isfinite(piece.end):
-        times.append([piece.end])
-        values.append([_value_before(lane, last, piece.end)])
-        codes.append([HOLD])
-    return _Fragment(
-        np.concatenate(times) + piece.origin, np.concatenate(values), np.concatenate(codes).astype(np.uint8)
-    )
+        edges.append((piece.end, _value_before(lane, last, piece.end), HOLD))
+    columns = zip(*edges, strict=True)
+    inner = (lane.times[inside], lane.values[inside], lane.shape_codes[inside])
+    # The first edge goes before the inner points, the second (if any) after them.
+    times, values, codes = (np.concatenate([edge[:1], row, edge[1:]]) for edge, row in zip(columns, inner, strict=True))
+    return _Fragment(times + piece.origin, values, codes.astype(np.uint8))
 
 
 def _value_before(lane: Lane, following: int, time: float) -> float:

@@ -1,8 +1,9 @@
 """Standard MIDI files -> lanes, tempo, meters, markers and notes; parsed by mido.
 
-Values are 0..1: 7 bits as v / 127, 14 bits as v / 16383. Pitch bend is straight on either side of its centre (8192), so that lowest,
-centre and highest are exactly 0, 0.5 and 1. A MIDI file has no curves: every lane holds its value until the next event, and of several
-events on one tick the last counts. What drives X, Y and Pressure: `controls.SOURCES_BY_KEY`.
+Values are 0..1: 7 bits as v / 127, 14 bits as v / 16383. Pitch bend is straight on either side of its centre (8192),
+so that lowest, centre and highest are exactly 0, 0.5 and 1. A MIDI file has no curves: every lane holds its value
+until the next event, and of several events on one tick the last counts. What drives X, Y and Pressure:
+`controls.SOURCES_BY_KEY`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from typing import Any, Final
 
 import mido
 import numpy as np
+
 from terrain_core.errors import FileError
 from terrain_core.lanes import Lane, Shape
 from terrain_core.tempo import FASTEST_BPM, SLOWEST_BPM, Meter, TempoMap, TempoPoint
-
 from terrain_daws.controls import assign_keys
 from terrain_daws.project import Marker, Note, Project
 
@@ -59,7 +60,7 @@ def read_midi(path: Path) -> Project:
     return reading.project(path)
 
 
-# --- the file ---------------------------------------------------------------------------------------------------------------------------
+# --- the file -------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -117,7 +118,9 @@ def _chunks(path: Path, data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 
 
 def _ticks_per_beat(path: Path, division: int) -> tuple[float, bool]:
-    """Ticks per quarter note, and whether ticks are fractions of a second (SMPTE): then a beat is half a second, at 120 bpm."""
+    """Ticks per quarter note, and whether ticks are fractions of a second (SMPTE): then a beat is half a second, at
+    120 bpm.
+    """
     if division & 0x8000:
         frames, ticks = 256 - (division >> 8), division & 0xFF
         ticks_per_second = (30000 / 1001 if frames == 29 else frames) * ticks
@@ -146,14 +149,15 @@ def _messages(path: Path, number: int, offset: int, chunk: bytes) -> list[tuple[
     return timed
 
 
-# --- what the events mean ---------------------------------------------------------------------------------------------------------------
+# --- what the events mean -------------------------------------------------------------------------------------------
 
 
 @dataclass
 class _Stream:
     """The events of one controller (or pitch bend, or pressure) on one track and channel.
 
-    `rows` are (tick, part, value): part "ALL" has the final value 0..1; "MSB", "LSB", "UP" and "DOWN" make up a number of 14 bits.
+    `rows` are (tick, part, value): part "ALL" has the final value 0..1; "MSB", "LSB", "UP" and "DOWN" make up a number
+    of 14 bits.
     """
 
     name: str
@@ -163,7 +167,9 @@ class _Stream:
     rows: list[tuple[int, str, float]] = field(default_factory=list)
 
     def resolved(self) -> tuple[list[int], list[float]]:
-        """Ticks and values 0..1. A new MSB sets the LSB to 0, as MIDI wants it; a number that only ever gets one half has 7 bits."""
+        """Ticks and values 0..1. A new MSB sets the LSB to 0, as MIDI wants it; a number that only ever gets one half
+        has 7 bits.
+        """
         parts = {part for _, part, _ in self.rows}
         if parts == {"ALL"}:
             return [tick for tick, _, _ in self.rows], [value for _, _, value in self.rows]
@@ -242,7 +248,7 @@ class _Reading:
                 self.notes.append((start, end, channel, key, velocity))
                 left[f"a note without an end (channel {channel + 1}, key {key}), ended with the track"].append(start)
         for what, ticks in left.items():
-            times = f"{len(ticks)} × " if len(ticks) > 1 else ""
+            times = f"{len(ticks)} times " if len(ticks) > 1 else ""
             self.unknown.append(f"{place}, tick {ticks[0]}: {times}{what}")
 
     def _note(self, tick: int, message: Any, sounding: Any, left: dict[str, list[int]]) -> None:
@@ -340,14 +346,18 @@ class _Reading:
         )
 
     def _last_note_lanes(self, members: set[int]) -> Iterator[tuple[str, Lane]]:
-        """One lane per MPE dimension over all member channels: it follows the channel of the last note that still sounds."""
+        """One lane per MPE dimension over all member channels: it follows the channel of the last note that still
+        sounds.
+        """
         rows = _LastNote(members).follow(self._mpe_events(members))
         for source, (ticks, values) in rows.items():
             if ticks:
                 yield source, self._lane(ticks, values, name=f"{source}, last note", track="")
 
     def _mpe_events(self, members: set[int]) -> list[tuple[int, int, int, str, float]]:
-        """(tick, order within it, channel, what, value): a note's end comes first, then the controls, then a note's start."""
+        """(tick, order within it, channel, what, value): a note's end comes first, then the controls, then a note's
+        start.
+        """
         events = []
         for stream in self.streams.values():
             if stream.channel in members and stream.source in MPE_DIMENSION:

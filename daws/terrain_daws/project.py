@@ -23,7 +23,9 @@ class Marker:
 
 @dataclass(frozen=True)
 class Note:
-    """A note: `beat` and `duration` in quarter notes, `channel` 0..15, `key` 0..127 (60 is middle C), `velocity` 0..1."""
+    """A note: `beat` and `duration` in quarter notes, `channel` 0..15, `key` 0..127 (60 is middle C), `velocity`
+    0..1.
+    """
 
     beat: float
     duration: float
@@ -40,8 +42,8 @@ class Project:
         format: "midi" or "dawproject".
         path: the file.
         tracks: the tracks' names in the file's order.
-        lanes: every automation lane found, in the file's order, values 0..1. Those that drive one of our parameters have a `key`.
-        tempo_map: tempo and meters.
+        lanes: every automation lane found, in the file's order, values 0..1. Those that drive one of our parameters
+        have a `key`. tempo_map: tempo and meters.
         markers: in order.
         notes: in order of their beats.
         unknown: a line for each thing that was found and not taken over, with its place in the file.
@@ -57,7 +59,8 @@ class Project:
     unknown: list[str] = field(default_factory=list)
 
     def find_lane(self, name: str) -> Lane:
-        """The one lane called `name`; "track/name" picks one of several. Capitals do not matter, nor does what follows a comma.
+        """The one lane called `name`; "track/name" picks one of several. Capitals do not matter, nor does what follows
+        a comma.
 
         Raises:
             InputError: there is none or more than one; says which there are.
@@ -84,7 +87,9 @@ class Project:
         return driving
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything but the notes in the form that `terrain lanes --json` prints: plain lists, dictionaries and numbers."""
+        """Everything but the notes in the form that `terrain lanes --json` prints: plain lists, dictionaries and
+        numbers.
+        """
         return {
             "format": self.format,
             "lanes": [self._lane_as_dict(lane) for lane in self.lanes],

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 from terrain_core.errors import FileError, InputError
-
 from terrain_daws.project import Project
 
 READABLE: Final = "expected a MIDI file (.mid) or a DAWproject (.dawproject)"

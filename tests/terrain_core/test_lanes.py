@@ -40,7 +40,8 @@ def test_bezier_passes_through_the_point_that_its_handles_give(tension: float) -
     s = np.linspace(0, 0.999, 50)[:, None]
     curve = 3 * s * (1 - s) ** 2 * handles[0] + 3 * s**2 * (1 - s) * handles[1] + s**3
     sampled = Lane([0, 1], [0, 1], Shape.BEZIER, tension).sample(curve[:, 0])
-    # Near a vertical tangent a rounding error of the time is cubed-rooted on its way to the value: 1e-16 -> 5e-6 at the very end.
+    # Near a vertical tangent a rounding error of the time is cubed-rooted on its way to the value: 1e-16 -> 5e-6 at
+    # the very end.
     np.testing.assert_allclose(sampled, curve[:, 1], atol=1e-8)
 
 
@@ -123,7 +124,9 @@ def test_every_shape_is_monotone_from_end_to_end(shape: Shape, tension: float, b
 
 def test_order_and_shape_of_the_query_do_not_matter() -> None:
     generator = np.random.default_rng(3)
-    lane = Lane(np.sort(generator.random(300)), generator.random(300), generator.integers(0, 7, 300).astype(np.uint8), 0.4)
+    lane = Lane(
+        np.sort(generator.random(300)), generator.random(300), generator.integers(0, 7, 300).astype(np.uint8), 0.4
+    )
     ordered = np.linspace(-0.1, 1.1, 40_000)  # longer than one chunk
     shuffle = generator.permutation(len(ordered))
     expected = lane.sample(ordered)
@@ -146,11 +149,13 @@ RITARDANDO = TempoMap([TempoPoint(0, 120, "linear-beats"), TempoPoint(8, 60), Te
 def test_values_at_reads_beats_through_the_tempo_map() -> None:
     lane = Lane([0, 16], [0, 1])
     seconds = np.linspace(0, 10, 100)
-    np.testing.assert_allclose(lane.values_at(seconds, RITARDANDO), RITARDANDO.beats_at(seconds).clip(0, 16) / 16, atol=1e-12)
+    np.testing.assert_allclose(
+        lane.values_at(seconds, RITARDANDO), RITARDANDO.beats_at(seconds).clip(0, 16) / 16, atol=1e-12
+    )
     np.testing.assert_array_equal(Lane([0, 16], [0, 1], unit="seconds").values_at(seconds, RITARDANDO), seconds / 16)
 
 
-@pytest.mark.parametrize("shape", [s for s in Shape])
+@pytest.mark.parametrize("shape", list(Shape))
 def test_a_lane_moved_to_seconds_sounds_the_same_and_comes_back(shape: Shape) -> None:
     lane = Lane([0, 4, 8, 20], [0.1, 0.9, 0.2, 0.7], shape, 0.6, name="x", key="x")
     moved = lane.to_seconds(RITARDANDO)
@@ -158,7 +163,9 @@ def test_a_lane_moved_to_seconds_sounds_the_same_and_comes_back(shape: Shape) ->
     assert moved.unit == "seconds"
     assert (moved.name, moved.key) == ("x", "x")
     np.testing.assert_allclose(moved.sample(seconds), lane.values_at(seconds, RITARDANDO), atol=2e-4)
-    np.testing.assert_allclose(moved.to_beats(RITARDANDO).values_at(seconds, RITARDANDO), moved.sample(seconds), atol=2e-4)
+    np.testing.assert_allclose(
+        moved.to_beats(RITARDANDO).values_at(seconds, RITARDANDO), moved.sample(seconds), atol=2e-4
+    )
 
 
 def test_moving_adds_no_points_where_the_tempo_is_steady() -> None:
@@ -171,7 +178,9 @@ def test_moving_adds_no_points_where_the_tempo_is_steady() -> None:
 
 def test_points_round_trip() -> None:
     rows = [Point(float(i), i / 10, shape, i / 10) for i, shape in enumerate(SHAPES, start=1)]
-    lane = Lane.from_points(rows, name="n", key="y", unit="seconds", track="t", plugin="p", plugin_id="i", parameter_id=2, active=False)
+    lane = Lane.from_points(
+        rows, name="n", key="y", unit="seconds", track="t", plugin="p", plugin_id="i", parameter_id=2, active=False
+    )
     assert lane.points == rows
     assert Lane.from_points(lane.points, **lane._labels()) == lane
     assert lane.labelled(key="x").key == "x"

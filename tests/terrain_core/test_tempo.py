@@ -21,12 +21,19 @@ def test_constant_tempo() -> None:
 def test_linear_in_beats_gives_the_numbers_published_for_live() -> None:
     # dawtool's expectations under the theoretical law: tempo events at beats 0, 4, 8, 12 and locators between them.
     tempo_map = TempoMap(
-        [TempoPoint(0, 60, "linear-beats"), TempoPoint(4, 60, "linear-beats"), TempoPoint(8, 120, "linear-beats"), TempoPoint(12, 200)]
+        [
+            TempoPoint(0, 60, "linear-beats"),
+            TempoPoint(4, 60, "linear-beats"),
+            TempoPoint(8, 120, "linear-beats"),
+            TempoPoint(12, 200),
+        ]
     )
     expected = [0, 4.0, 6.772588722239782, 8.305065593537753]
     np.testing.assert_allclose(tempo_map.seconds_at([0, 4, 8, 12]), expected, atol=1e-12)
     np.testing.assert_allclose(tempo_map.point_seconds, expected, atol=1e-12)
-    np.testing.assert_allclose(tempo_map.seconds_at([6, 10, 14]), [5.6218604324326575, 7.635634939595124, 8.905065593537753], atol=1e-12)
+    np.testing.assert_allclose(
+        tempo_map.seconds_at([6, 10, 14]), [5.6218604324326575, 7.635634939595124, 8.905065593537753], atol=1e-12
+    )
 
 
 def test_ardours_ramp() -> None:
@@ -118,7 +125,9 @@ def test_bars_by_hand() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 13), st.sampled_from([1, 2, 4, 8, 16])), min_size=1, max_size=5),
+    st.lists(
+        st.tuples(st.integers(0, 30), st.integers(1, 13), st.sampled_from([1, 2, 4, 8, 16])), min_size=1, max_size=5
+    ),
     st.lists(st.integers(-20, 60), min_size=1, max_size=20),
 )
 def test_bars_and_beats_agree(rows: list[tuple[int, int, int]], bars: list[int]) -> None:
