@@ -66,7 +66,6 @@ class Engine:
         self._numbering = 0  # what makes a frame's number of its index in this stream
         self._listening = False
         self._warm_up(max_block)
-        self.reset()
 
     @property
     def latency(self) -> int:
@@ -172,7 +171,7 @@ class Engine:
 
     def _warm_up(self, max_block: int) -> None:
         """Let runtimes do their slow first calls: one of a single frame, one of as many as the longest block holds."""
-        self.reset()
-        for samples in (1, max_block):
+        for samples in (1, max_block, math.ceil(self._clock.host_rate / self._clock.frame_rate)):
             self.process(Block(samples))
-        self.process(Block(math.ceil(self._clock.host_rate / self._clock.frame_rate)))
+        self.reset()
+        self._player.faults = Faults()

@@ -111,18 +111,21 @@ class Player:
 
     def _render(self, frames: Frames) -> Audio:
         """The host audio that becomes ready with these frames."""
-        latents = self._hold_finite(self.sources.latents(frames))
+        playable = self.sources.playable(frames.controls)
+        latents = self._hold_good(self.sources.latents(frames), playable)
         for effect in self._effects:
             latents = effect.process(latents, frames)
-        audio = self._decode(self._hold_finite(latents), frames)
-        gains = frame_gains(frames.controls) * self.sources.playable(frames.controls)
+        audio = self._decode(self._hold_good(latents, True), frames)
+        # A source that is not there: the last sound is held and faded out.
+        gains = frame_gains(frames.controls) * playable
         return self._resampler.process(self._level.process(audio, gains))
 
-    def _hold_finite(self, latents: Latents) -> Latents:
-        """The latents, each frame with NaN or infinity replaced by the last good one."""
-        good = np.isfinite(latents).all(axis=1)
+    def _hold_good(self, latents: Latents, meant: NDArray[np.bool_] | bool) -> Latents:
+        """The latents, each frame that is not meant, or holds NaN or infinity, replaced by the last good one."""
+        finite = np.isfinite(latents).all(axis=1)
+        good = finite & meant
         if not good.all():
-            self.faults.latent_frames += int((~good).sum())
+            self.faults.latent_frames += int((~finite).sum())
             last_good = np.maximum.accumulate(np.where(good, np.arange(len(latents)), -1))
             latents = np.where(last_good[:, np.newaxis] >= 0, latents[last_good], self._good)
         self._good = latents[-1]

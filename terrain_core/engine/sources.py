@@ -92,7 +92,7 @@ class Sources:
         return self._reasons.get(source, "")
 
     def playable(self, controls: Controls) -> NDArray[np.bool_]:
-        """(frames,): whether the chosen source is there. Where it is not, the latents are the mean and should not be heard."""
+        """(frames,): whether the chosen source is there. Where it is not, the latents mean nothing."""
         if not self._reasons:
             return np.ones(len(controls), bool)
         return ~np.isin(controls["source"], list(self._reasons))
