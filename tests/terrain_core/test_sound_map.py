@@ -1,0 +1,95 @@
+"""The sound map: snapping, blending without jumps, bad tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from terrain_core.errors import InputError
+from terrain_core.sound_map import SoundMap
+
+
+@pytest.fixture
+def scatter(rng: np.random.Generator) -> SoundMap:
+    return SoundMap(rng.uniform(size=(200, 2)), rng.normal(size=(200, 4)))
+
+
+def counts(n: int, count: int) -> np.ndarray:
+    return np.full(n, count, np.int64)
+
+
+def test_snap_takes_the_nearest(scatter: SoundMap, rng: np.random.Generator) -> None:
+    points = rng.uniform(size=(50, 2))
+    for point, latent in zip(points, scatter.snap(points), strict=True):
+        nearest = min(range(200), key=lambda n: np.linalg.norm(scatter.positions[n] - point))
+        np.testing.assert_array_equal(latent, scatter.latents[nearest])
+
+
+@pytest.mark.parametrize("neighbours", [1, 2, 8, 199, 200, 500])
+def test_on_a_sound_the_blend_is_that_sound(scatter: SoundMap, neighbours: int) -> None:
+    blended = scatter.blend(scatter.positions, counts(200, neighbours))
+    np.testing.assert_allclose(blended, scatter.latents, atol=1e-6)
+
+
+def test_one_neighbour_is_a_snap(scatter: SoundMap, rng: np.random.Generator) -> None:
+    points = rng.uniform(size=(50, 2))
+    np.testing.assert_array_equal(scatter.blend(points, counts(50, 1)), scatter.snap(points))
+
+
+def test_blend_is_the_weighted_mean_it_says(scatter: SoundMap) -> None:
+    point = np.array([0.4, 0.6])
+    distances = np.linalg.norm(scatter.positions - point, axis=1)
+    order = np.argsort(distances)
+    weights = (1 / distances[order[:5]] - 1 / distances[order[5]]) ** 2
+    expected = weights @ scatter.latents[order[:5]] / weights.sum()
+    np.testing.assert_allclose(scatter.blend(point[np.newaxis], counts(1, 5))[0], expected, rtol=1e-5)
+
+
+def test_halfway_between_two_sounds() -> None:
+    blended = SoundMap([[0, 0], [1, 0]], [[2.0], [4.0]]).blend(np.array([[0.5, 0.0], [0.5, 0.7]]), counts(2, 8))
+    np.testing.assert_allclose(blended, 3.0)
+
+
+@pytest.mark.parametrize("neighbours", [2, 3, 8])
+def test_moving_over_the_map_never_jumps(scatter: SoundMap, neighbours: int) -> None:
+    """Twice as many steps, steps half as large."""
+    leaps = []
+    for steps in (20_000, 40_000):
+        line = np.linspace([0.05, 0.1], [0.95, 0.8], steps)
+        leaps.append(np.abs(np.diff(scatter.blend(line, counts(steps, neighbours)), axis=0)).max())
+    assert leaps[1] / leaps[0] == pytest.approx(0.5, abs=0.1)  # a jump would stay as large: 1
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=20))
+def test_each_point_has_its_own_number_of_neighbours(neighbours: list[int]) -> None:
+    rng = np.random.default_rng(1)
+    scatter = SoundMap(rng.uniform(size=(30, 2)), rng.normal(size=(30, 2)))
+    points = rng.uniform(size=(len(neighbours), 2))
+    together = scatter.blend(points, np.array(neighbours))
+    alone = [scatter.blend(point[np.newaxis], counts(1, n))[0] for point, n in zip(points, neighbours, strict=True)]
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+def test_sounds_in_one_place_are_mixed_equally() -> None:
+    scatter = SoundMap([[0.5, 0.5]] * 4, [[1.0], [2.0], [3.0], [6.0]])
+    for point in ([0.5, 0.5], [0.1, 0.2]):
+        np.testing.assert_allclose(scatter.blend(np.array([point]), counts(1, 4)), 3.0)
+
+
+@pytest.mark.parametrize(
+    ("positions", "latents", "names", "said"),
+    [
+        ([], [], [], "expected two dimensions"),
+        ([[0, 0, 0]], [[1]], [], r"\(1, 3\): expected \(n, 2\)"),
+        ([[0, 0]], [[1], [2]], [], "1 positions, 2 latents and 0 names"),
+        ([[0, 0]], [[1]], ["a", "b"], "1 positions, 1 latents and 2 names"),
+        ([[0, np.nan]], [[1]], [], "positions hold NaN"),
+        ([[0, 0]], [[np.inf]], [], "latents hold NaN or infinity"),
+        ([["a", "b"]], [[1]], [], "not a table of numbers"),
+    ],
+)
+def test_bad_tables_are_refused(positions: list, latents: list, names: list, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        SoundMap(positions, latents, names)
