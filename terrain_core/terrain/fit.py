@@ -38,7 +38,7 @@ class FitSettings:
         epochs: passes over the data; 0 gives the closed-form start alone.
         learning_rate: of Adam, at its peak.
         schedule: "one-cycle" rises over the first twentieth and falls to 0 as a cosine; "constant" stays.
-        batch_size: pairs per step; None: an eighth of the data, 64..4096.
+        batch_size: pairs per step; None: an eighth of the data, 64..512.
         ridge_start: penalty of the closed-form start (see `ridge.last_layer`); None leaves it out. It is used for a
             terrain's first fit only, not when one is continued.
         ridge_end: penalty of the closed-form end; None leaves it out.
@@ -76,7 +76,7 @@ class FitSettings:
 
     def batch_for(self, count: int) -> int:
         """Pairs per step for that many pairs."""
-        return self.batch_size or min(max(count // 8, 64), 4096)
+        return self.batch_size or min(max(count // 8, 64), 512)
 
 
 SCHEDULES: Mapping[str, Callable[[float], float]] = {

@@ -148,7 +148,8 @@ def _checked_tensor(name: str, value: Any, shape: tuple[int, ...]) -> FloatArray
     if array.shape != shape:
         raise InputError(f"terrain tensor {name!r} has shape {array.shape}; expected {shape}")
     with np.errstate(over="ignore"):
-        tensor = array.astype(np.float32)
+        # Rows one after another, as they will lie when read from a file: BLAS rounds differently otherwise.
+        tensor = np.array(array, np.float32, order="C")
     bad = int(np.count_nonzero(~np.isfinite(tensor)))
     if bad:
         raise InputError(f"terrain tensor {name!r} holds {bad} of {tensor.size} values that are NaN or infinite")

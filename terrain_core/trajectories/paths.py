@@ -148,7 +148,7 @@ def _smoothed(corners: Points, smoothing: float) -> Points:
 
 
 def single_points(points: ArrayLike, names: Sequence[str] | None = None) -> list[SpatialTrajectory]:
-    """Each row of (n, C) as a trajectory of its own, to steer a terrain point by point; named "1", "2", … by default."""
+    """Each row of (n, C) as a trajectory of its own, to steer a terrain point by point; named "1", "2", … if None."""
     rows = checked_rows(points, "points", "control_size", np.float64)
     labels = names if names is not None else [str(number) for number in range(1, len(rows) + 1)]
     if len(labels) != len(rows):

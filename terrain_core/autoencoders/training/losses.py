@@ -35,7 +35,7 @@ class SpectralLoss(nn.Module):
 
     def __init__(self, mel_weight: float = 1.5) -> None:
         super().__init__()
-        sizes = [2048, 1024, 512]
+        sizes = [2048, 1024, 512, 256]
         hops = [size // 4 for size in sizes]
         self.stft = auraloss.freq.MultiResolutionSTFTLoss(sizes, hops, sizes)
         self.mels = nn.ModuleList([LogMel(2048, 512, 80), LogMel(512, 128, 40)])

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from terrain_core.autoencoders.features import HOP, PITCH_COLUMN, VOICING_COLUMN
+from terrain_core.autoencoders.features import PITCH_COLUMN, VOICING_COLUMN
 from terrain_core.autoencoders.training.dataset import Crops, Split
 from terrain_core.autoencoders.training.losses import SpectralLoss, kl_per_frame
 from terrain_core.autoencoders.training.model import Autoencoder, ModelConfig
@@ -23,12 +23,11 @@ from terrain_core.autoencoders.training.model import Autoencoder, ModelConfig
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """A run. `warm_frames` at a crop's start feed the caches and are not judged."""
+    """A run. Every frame of a crop is judged, its first too: a stream starts from empty caches just as a crop does."""
 
-    steps: int = 12000
+    steps: int = 10000
     batch: int = 8
-    frames: int = 40
-    warm_frames: int = 10
+    frames: int = 32
     learning_rate: float = 1.5e-3
     last_learning_rate: float = 3e-5
     warm_steps: int = 100
@@ -52,10 +51,8 @@ class TrainingModule(lightning.LightningModule):
         mean, log_variance = self.model.encode(feature)
         noise = torch.randn_like(log_variance) * (0.5 * log_variance).exp()
         latents = torch.cat([mean[..., :1], mean[..., 1:] + noise], dim=-1)
-        warm = self.settings.warm_frames
-        output = self.model.decode(latents)[:, warm * HOP :]
-        stft, mel = self.loss(output, audio[:, warm * HOP :])
-        kl = kl_per_frame(mean[:, warm:, 1:], log_variance[:, warm:])
+        stft, mel = self.loss(self.model.decode(latents), audio)
+        kl = kl_per_frame(mean[..., 1:], log_variance)
         self.log_dict({"stft": stft, "mel": mel, "kl": kl}, prog_bar=True)
         return stft + self.settings.mel_weight * mel + self.settings.kl_weight * kl
 
