@@ -58,7 +58,7 @@ def test_unit_positions_span_the_bounds(rng: np.random.Generator) -> None:
 
 
 def test_phase_is_not_lost_far_from_the_origin() -> None:
-    """An hour into a timeline at 10 cycles per second, float32 phases would be wrong by a thousandth of a cycle or more."""
+    """An hour into a timeline at 10 cycles per second, float32 phases would be off by a thousandth of a cycle or more."""
     terrain = Terrain.create(1, 4, bounds=[[0, 3600]], gauss_scale=10)
     coordinates = np.linspace(3590, 3600, 200)[:, np.newaxis]
     np.testing.assert_allclose(terrain(coordinates), evaluate_in_torch(terrain.arrays(), coordinates), atol=1e-5)
@@ -102,6 +102,15 @@ def test_settings_and_arrays_round_trip(rng: np.random.Generator) -> None:
     coordinates = rng.uniform(0, 5, (10, 3))
     np.testing.assert_array_equal(again(coordinates), terrain(coordinates))
     assert again.settings() == terrain.settings()
+
+
+def test_the_order_of_tensors_in_memory_does_not_matter(rng: np.random.Generator) -> None:
+    """A terrain sounds the same, bit for bit, whether its weights came out of a solver or out of a file."""
+    terrain = Terrain.create(2, 5)
+    again = Terrain.create(2, 5)
+    again.replace_weights({name: np.asfortranarray(array) for name, array in terrain.arrays().items()})
+    coordinates = rng.uniform(0, 1, (300, 2))
+    np.testing.assert_array_equal(again(coordinates), terrain(coordinates))
 
 
 @pytest.mark.parametrize(
