@@ -11,8 +11,8 @@ from typing import IO, Final
 
 from terrain_core.errors import FileError
 
-LARGEST_MEMBER: Final = 512 << 20
-"""Bytes, unpacked. Five million automation points with all their digits."""
+LARGEST_MEMBER: Final = 256 << 20
+"""Bytes, unpacked. Two million automation points with all their digits."""
 
 LARGEST_RATIO: Final = 200
 """Unpacked to packed, beyond `HARMLESS_SIZE`. Automation packs 10 to 50 times smaller; a bomb 1000 times."""

@@ -34,7 +34,7 @@ from terrain_daws.project import Marker, Note, Project
 
 PROJECT_FILE: Final = "project.xml"
 OLD_PROJECT_FILE: Final = "project.json"
-MOST_POINTS: Final = 5_000_000
+MOST_POINTS: Final = 2_000_000
 """Points and notes in one project, loops unrolled."""
 
 MOST_PIECES: Final = 100_000
@@ -738,7 +738,8 @@ def _value_before(lane: Lane, following: int, time: float) -> float:
 
 
 def _is_parameter(element: Any) -> bool:
-    return element.tag.endswith("Parameter") or "value" in element.attrib or element.tag == "TimeSignature"
+    """A channel's Volume, an EQ's Freq and so on have tags of their own, but a unit or a value as every parameter has."""
+    return element.tag.endswith("Parameter") or not {"unit", "value", "numerator"}.isdisjoint(element.keys())
 
 
 def _holds_automation(content: Any) -> bool:
