@@ -161,7 +161,7 @@ class TempoMap:
         starts = np.array([meter.beat for meter in self.meters])
         lengths = np.array([meter.bar_length for meter in self.meters])
         # An nth bar that is full but for a rounding error is full.
-        counts = np.floor(np.diff(starts) / lengths[:-1] - 1e-9).astype(np.int64)
+        counts = np.ceil(np.diff(starts) / lengths[:-1] - 1e-9).astype(np.int64)
         return starts, lengths, np.concatenate([[0], np.cumsum(counts)])
 
     def __eq__(self, other: object) -> bool:
