@@ -738,7 +738,7 @@ def _value_before(lane: Lane, following: int, time: float) -> float:
 
 
 def _is_parameter(element: Any) -> bool:
-    """A channel's Volume, an EQ's Freq and so on have tags of their own, but a unit or a value as every parameter has."""
+    """A channel's Volume, an EQ's Freq and so on have tags of their own, but a unit or a value as any parameter has."""
     return element.tag.endswith("Parameter") or not {"unit", "value", "numerator"}.isdisjoint(element.keys())
 
 

@@ -20,7 +20,7 @@ import mido
 import numpy as np
 
 from terrain_core.errors import FileError
-from terrain_core.lanes import Lane, Shape
+from terrain_core.lanes import LARGEST_TIME, Lane, Shape
 from terrain_core.tempo import FASTEST_BPM, SLOWEST_BPM, Meter, TempoMap, TempoPoint
 from terrain_daws.controls import assign_keys
 from terrain_daws.project import Marker, Note, Project
@@ -56,7 +56,12 @@ def read_midi(path: Path) -> Project:
     layout = _Layout.of(path, path.read_bytes())
     reading = _Reading(layout.ticks_per_beat, unknown=layout.unknown)
     for number, (offset, chunk) in enumerate(layout.tracks, start=1):
-        reading.add_track(number, _messages(path, number, offset, chunk), has_tempo=not layout.counts_seconds)
+        messages = _messages(path, number, offset, chunk)
+        beats = messages[-1][0] / layout.ticks_per_beat if messages else 0.0
+        if beats > LARGEST_TIME:
+            problem = f"is {beats:.3g} beats long, expected at most {LARGEST_TIME:g}"
+            raise FileError(path, problem, position=f"track {number}")
+        reading.add_track(number, messages, has_tempo=not layout.counts_seconds)
     return reading.project(path)
 
 
@@ -140,13 +145,20 @@ def _messages(path: Path, number: int, offset: int, chunk: bytes) -> list[tuple[
         track = mido.MidiFile(file=stream).tracks[0] if chunk else []
     except (EOFError, OSError, ValueError, LookupError, TypeError, mido.KeySignatureError) as error:
         byte = max(offset, offset + 8 + stream.tell() - len(header))
-        problem = "ends within an event" if isinstance(error, EOFError) else f"has an event that is not MIDI ({error})"
-        raise FileError(path, problem, position=f"track {number}, byte {byte}") from None
+        raise FileError(path, _what_mido_met(error), position=f"track {number}, byte {byte}") from None
     tick, timed = 0, []
     for message in track:
         tick += message.time
         timed.append((tick, message))
     return timed
+
+
+def _what_mido_met(error: Exception) -> str:
+    if isinstance(error, EOFError):
+        return "ends within an event"
+    if isinstance(error, LookupError):  # mido looks for bytes, or for a kind of event, that are not there
+        return "has an event that is too short or of no known kind"
+    return f"has an event that is not MIDI ({error})"
 
 
 # --- what the events mean -------------------------------------------------------------------------------------------

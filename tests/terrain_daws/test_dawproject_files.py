@@ -42,7 +42,7 @@ STRUCTURE = f"""
         </Parameters>
       </ClapPlugin>
     </Devices>
-    <Volume max="2" min="0" unit="linear" value="1" id="vol" name="Volume"/>
+    <Volume max="2" min="0" unit="linear" id="vol" name="Volume"/>
   </Channel></Track></Track>
 </Structure>
 """
@@ -331,7 +331,7 @@ def test_bad_numbers_are_refused_with_their_line(project_of, arrangement: str, m
     assert caught.value.position.startswith("project.xml")
 
 
-def test_a_million_points_stream_by(project_of) -> None:
+def test_a_hundred_thousand_points(project_of) -> None:
     rows = "".join(f'<RealPoint time="{i}" value="{i % 7 / 7}" interpolation="linear"/>' for i in range(100_000))
     project = project_of(on_track(f'<Points><Target parameter="px"/>{rows}</Points>'))
     assert len(project.lanes[0]) == 100_000

@@ -297,6 +297,11 @@ def test_foreign_chunks_and_more_tracks_than_announced_are_read_and_reported(pat
         (BY_HAND[:21] + b"\2" + b"\0\x90", "track 1, byte 24: ends within an event"),
         (BY_HAND[:21] + b"\4" + b"\0\x90\x3c\xff", "track 1, byte 26: has an event that is not MIDI"),
         (BY_HAND[:21] + b"\2" + b"\0\x3c", "track 1, byte 24: has an event that is not MIDI"),
+        (BY_HAND[:21] + b"\4" + b"\0\xff\x51\0", "track 1, byte 26: has an event that is too short"),
+        (
+            BY_HAND[:21] + b"\x0b" + b"\xff" * 7 + b"\x7f\xb0\x10\0",
+            "track 1: is 7.51e+14 beats long, expected at most 1e+09",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
