@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,14 +14,14 @@ import pytest
 
 from terrain_daws import Marker, read
 
-EXAMPLES = Path(__file__).parents[2] / "daws/examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "daws/examples"
 KEYS = ("x", "y", "pressure")
 
 
 def test_made_again_they_are_the_same_bytes(tmp_path: Path) -> None:
-    root = EXAMPLES.parents[1]
     command = [sys.executable, str(EXAMPLES / "make_examples.py"), str(tmp_path)]
-    subprocess.run(command, check=True, env={"PYTHONPATH": f"{root}:{root / 'daws'}", "PATH": ""})
+    subprocess.run(command, check=True, env={"PYTHONPATH": f"{ROOT}:{ROOT / 'daws'}", "PATH": ""})
     made = sorted(file.name for file in tmp_path.iterdir())
     assert made == ["gesture.dawproject", "gesture.mid"]
     for name in made:
@@ -55,3 +58,13 @@ def test_both_hold_the_same_gesture_at_the_same_time() -> None:
     eighths = np.arange(0, 56.5, 0.5)
     seconds = [project.tempo_map.seconds_at(eighths) for project in (midi, dawproject)]
     np.testing.assert_allclose(*seconds, atol=1e-4)  # MIDI's tempi are whole microseconds per beat
+
+
+def test_the_program_in_the_documentation_prints_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs/daw_projects.md").read_text()
+    program, expected = re.findall(r"```(?:python|text)\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(ROOT)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(program, {})
+    assert printed.getvalue() == expected
