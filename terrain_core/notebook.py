@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 UNIT = View(0, 0, 1, 1)
 """The control space as the plugin's X and Y see it."""
 
+WIDTH = 300
+"""Pixels of a map in a notebook, and of an instrument's preview: drawn in a fraction of a second."""
+
 EMBEDDED_BYTES = 30_000_000
 """A longer sound is linked, not copied into the notebook."""
 
@@ -41,16 +44,16 @@ def instrument_png(instrument: Instrument) -> bytes:
     """An instrument's map with its sounds on top, as PNG: what its file carries as preview."""
     if instrument.terrain is not None:
         view = View.whole(instrument.terrain)
-        picture = map_picture(sample_terrain(instrument.terrain, view, view.size()))
+        picture = map_picture(sample_terrain(instrument.terrain, view, view.size(WIDTH)))
     else:
-        picture = Image.new("L", UNIT.size())
+        picture = Image.new("L", UNIT.size(WIDTH))
     return _png(draw_trajectories(picture, UNIT, sound_paths(instrument)))
 
 
 def terrain_png(terrain: Landscape) -> bytes:
     """The map of a terrain over the whole of its bounds, as PNG."""
     view = View.whole(terrain)
-    return _png(map_picture(sample_terrain(terrain, view, view.size())))
+    return _png(map_picture(sample_terrain(terrain, view, view.size(WIDTH))))
 
 
 def render_html(path: str | PathLike[str], figure: Figure) -> str:

@@ -6,7 +6,7 @@ pillow is imported when the first picture is drawn, not before. Pictures with ax
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Protocol
@@ -76,7 +76,9 @@ class View:
         return width, round(width * min(max(ratio, 1 / 8), 8))
 
 
-def sample_terrain(terrain: Landscape, view: View, size: tuple[int, int]) -> NDArray[np.float32]:
+def sample_terrain(
+    terrain: Landscape, view: View, size: tuple[int, int], progress: Callable[[int, int], None] | None = None
+) -> NDArray[np.float32]:
     """The latents under each pixel.
 
     Pixel j of a row lies at left + j * (right - left) / width, and rows likewise: the right and the bottom edge are
@@ -85,6 +87,7 @@ def sample_terrain(terrain: Landscape, view: View, size: tuple[int, int]) -> NDA
 
     Args:
         size: (width, height) in pixels.
+        progress: called with (rows done, rows in all).
     Returns:
         shape (height, width, latent_size), row 0 at the view's top, which is the low y bound.
     """
@@ -105,6 +108,8 @@ def sample_terrain(terrain: Landscape, view: View, size: tuple[int, int]) -> NDA
         if terrain.control_size > 1:
             row[:, 1] = view.top + i * (view.bottom - view.top) / height
         latents[i] = terrain(row)
+        if progress:
+            progress(i + 1, height)
     return latents
 
 

@@ -109,4 +109,4 @@ def test_a_notebook_gets_a_player_and_a_picture(steps):
     data, _ = DisplayFormatter().format(Shown())
     assert '<audio controls style="width: 100%" src="data:audio/' in data["text/html"]
     assert 'src="data:image/png;base64,' in data["text/html"]
-    assert Image.open(io.BytesIO(data["image/png"])).size == (600, 600)
+    assert Image.open(io.BytesIO(data["image/png"])).size == (300, 300)

@@ -37,7 +37,9 @@ def test_each_format_holds_the_render(suffix, project, instrument, tmp_path):
         assert 0 <= file.frames - 66150 <= (3 * 1152 if suffix == ".mp3" else 0)
         sound = file.read(file.frames)
     assert result.seconds == 1.5
-    assert 20 * np.log10(np.abs(sound).max()) == pytest.approx(result.peak_dbfs, abs=0.01 if suffix in (".wav", ".flac") else 1.5)
+    assert 20 * np.log10(np.abs(sound).max()) == pytest.approx(
+        result.peak_dbfs, abs=0.01 if suffix in (".wav", ".flac") else 1.5
+    )
     assert result.peak_dbfs > -90  # there is something to hear
 
 

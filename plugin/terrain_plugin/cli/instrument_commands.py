@@ -229,8 +229,8 @@ def map_(
     if terrain is None:
         raise FileError(file, "has no terrain to draw, only a sound map")
     view = View(*bounds) if bounds else View.whole(terrain)
-    with interruptible("nothing was drawn"):
-        latents = sample_terrain(terrain, view, parse_size(size) if size else view.size())
+    with interruptible("nothing was drawn"), progress("drawing", unit="rows") as report:
+        latents = sample_terrain(terrain, view, parse_size(size) if size else view.size(), report)
         if npy:
             write_latents(latents, npy)
         if out:
