@@ -250,6 +250,12 @@ class Lane:
 
     __hash__ = None  # type: ignore[assignment]  # compared by content, which is too much to hash
 
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        from terrain_core.notebook import lane_png
+
+        return lane_png(self)
+
     def __repr__(self) -> str:
         label = f"{self.name!r}" + (f" -> {self.key}" if self.key else "")
         return f"Lane({label}, {len(self)} points, {self.unit} {self.times[0]:g} to {self.times[-1]:g})"

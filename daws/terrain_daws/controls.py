@@ -23,14 +23,18 @@ def assign_keys(lanes: Iterable[tuple[str, Lane]]) -> tuple[list[Lane], list[str
     """Give each parameter of `SOURCES_BY_KEY` its strongest lane.
 
     Args:
-        lanes: (source, lane) pairs in the file's order; an empty source drives nothing.
+        lanes: (source, lane) pairs in the file's order; an empty source drives nothing. What a lane of our plugin
+            drives already is left to it.
     Returns:
         the lanes with their keys, and a line for each lane that came second to another of the same source.
     """
     pairs = list(lanes)
     keys: dict[int, str] = {}
     left_out = []
+    driven = {lane.key for _, lane in pairs}
     for key, sources in SOURCES_BY_KEY.items():
+        if key in driven:
+            continue
         ranked = [[i for i, (source, _) in enumerate(pairs) if source == wanted] for wanted in sources]
         candidates = next((group for group in ranked if group), [])
         if not candidates:

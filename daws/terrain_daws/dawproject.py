@@ -1,8 +1,8 @@
 """DAWproject 1.x (Bitwig, Studio One, Cubase and others export it): a zip with a project.xml.
 
-The points of lanes and the notes are taken out while the XML streams by, so that a project with millions of them needs
-little memory; what is left of the tree is then walked from the arrangement down, each element knowing its time unit,
-track and clip (`_Scope`).
+`project_xml` takes the points of lanes and the notes out while the XML streams by, so that a project with millions of
+them needs little memory; what is left of the tree is walked here from the arrangement down, each element knowing its
+time unit, track and clip (`_Scope`).
 
 Facts that are easy to get wrong: interpolation belongs to a segment's left point and is *hold* unless it says linear;
 times are beats (quarter notes) unless an ancestor says seconds; within a clip they count from the clip's content, not
@@ -12,45 +12,32 @@ from the arrangement.
 from __future__ import annotations
 
 import math
-from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import numpy as np
-from lxml import etree
 from numpy.typing import NDArray
 
 from terrain_core import identity, parameters
 from terrain_core.breakpoints import Doubles
 from terrain_core.errors import FileError, InputError
-from terrain_core.lanes import CODES, Lane, Shape, TimeUnit
+from terrain_core.lanes import Lane, TimeUnit
 from terrain_core.tempo import Meter, TempoMap, TempoPoint
 from terrain_daws.archive import open_archive, open_member
+from terrain_daws.clips import Fragment, Piece, cut
 from terrain_daws.controls import assign_keys
 from terrain_daws.project import Marker, Note, Project
+from terrain_daws.project_xml import LINEAR, MOST_POINTS, PROJECT_FILE, Document, PointRows, place
 
-PROJECT_FILE: Final = "project.xml"
 OLD_PROJECT_FILE: Final = "project.json"
-MOST_POINTS: Final = 2_000_000
-"""Points and notes in one project, loops unrolled."""
-
 MOST_PIECES: Final = 100_000
 """Times that clips are played, loops unrolled."""
 
-MOST_TREE_BYTES: Final = 32 << 20
-MOST_BYTES_A_POINT: Final = 512
-"""How much XML is taken: so many bytes per point or note, and so many for everything else, which stays in memory as a
-tree.
-"""
-
 DEFAULT_BPM: Final = 120.0
-HOLD, LINEAR = CODES[Shape.HOLD], CODES[Shape.LINEAR]
-SHAPE_CODES = {None: HOLD, "hold": HOLD, "linear": LINEAR}
 UNBOUNDED_RANGES = {"linear": (0.0, 1.0), "percent": (0.0, 100.0)}
-TRUTH = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
 DEVICE_TAGS = {
     "Device",
     "Vst2Plugin",
@@ -89,175 +76,8 @@ def read_dawproject(path: Path) -> Project:
                 hint="export it again with a current version of the DAW",
             )
         with open_member(path, archive, PROJECT_FILE) as stream:
-            document = _Document.parse(path, stream)
+            document = Document.parse(path, stream)
     return _Reader(path, document).project()
-
-
-# --- the XML --------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class _Rows:
-    """The points of one `Points` element. Kind is the tag of its points; meters are (numerator, denominator)."""
-
-    kind: str = ""
-    times: array[float] = field(default_factory=lambda: array("d"))
-    values: array[float] = field(default_factory=lambda: array("d"))
-    codes: bytearray = field(default_factory=bytearray)
-    meters: list[tuple[int, int]] = field(default_factory=list)
-
-
-class _Metered:
-    """A stream of XML that ends with an error before its tree fills the memory."""
-
-    def __init__(self, path: Path, stream: IO[bytes]) -> None:
-        self.path = path
-        self.stream = stream
-        self.budget = MOST_TREE_BYTES
-
-    def read(self, size: int = -1) -> bytes:
-        data = self.stream.read(size)
-        self.budget -= len(data)
-        if self.budget < 0:
-            problem = f"has more than {MOST_TREE_BYTES >> 20} MiB of XML besides points and notes"
-            raise FileError(self.path, problem, position=PROJECT_FILE)
-        return data
-
-
-@dataclass
-class _Document:
-    """The tree without points and notes, and those beside it, by the element they stood in."""
-
-    path: Path
-    root: Any
-    points: dict[Any, _Rows]
-    notes: dict[Any, list[tuple[float, float, int, int, float]]]  # time, duration, channel, key, velocity
-    expressive: dict[Any, int]  # Notes element -> how many of its notes have expression lanes of their own
-
-    @classmethod
-    def parse(cls, path: Path, stream: IO[bytes]) -> _Document:
-        document = cls(path, None, {}, {}, {})
-        metered = _Metered(path, stream)
-        events = etree.iterparse(
-            metered,
-            events=("start",),
-            tag=("Project", "Note", *READ_POINT),
-            resolve_entities=False,
-            no_network=True,
-            load_dtd=False,
-        )
-        count = 0
-        try:
-            for _, element in events:
-                if element.tag == "Project":
-                    if element.getroottree().docinfo.internalDTD is not None:
-                        raise FileError(
-                            path,
-                            "has a document type, where entities are declared; expected none",
-                            position=PROJECT_FILE,
-                        )
-                    continue
-                count += 1
-                metered.budget += MOST_BYTES_A_POINT
-                if count > MOST_POINTS:
-                    raise document.error(element, f"has more than {MOST_POINTS:,} points and notes")
-                document._take(element)
-        except etree.XMLSyntaxError as error:
-            raise FileError(
-                path, f"is not well-formed XML ({error.msg})", position=f"{PROJECT_FILE} line {error.lineno}"
-            ) from None
-        document.root = events.root
-        if document.root.tag != "Project":
-            raise document.error(document.root, f"begins with <{document.root.tag}>, expected <Project>")
-        return document
-
-    def _take(self, element: Any) -> None:
-        """Note down a point or a note, and drop those before it from the tree: nothing will ask for them again."""
-        parent = element.getparent()
-        if element.tag == "Note":
-            self._take_note(element, parent)
-        else:
-            self._take_point(element, parent)
-        while (before := element.getprevious()) is not None and before.tag != "Target":
-            if len(before) and before.tag == "Note":
-                self.expressive[parent] = self.expressive.get(parent, 0) + 1
-            parent.remove(before)
-
-    def _take_point(self, element: Any, parent: Any) -> None:
-        rows = self.points.get(parent)
-        if rows is None:
-            rows = self.points[parent] = _Rows(kind=element.tag)
-        if rows.kind != element.tag:
-            raise self.error(element, f"is a {element.tag} among points of type {rows.kind}")
-        time = self.number(element, "time")
-        rows.times.append(time)
-        READ_POINT[element.tag](self, element, rows)
-
-    def _take_note(self, element: Any, parent: Any) -> None:
-        row = (
-            self.number(element, "time"),
-            self.number(element, "duration"),
-            int(self.number(element, "channel", 0.0)),
-            int(self.number(element, "key")),
-            self.number(element, "vel", 1.0),
-        )
-        self.notes.setdefault(parent, []).append(row)
-
-    def real_point(self, element: Any, rows: _Rows) -> None:
-        rows.values.append(self.number(element, "value", endless=True))
-        interpolation = element.get("interpolation")
-        if interpolation not in SHAPE_CODES:
-            raise self.error(element, f"has the interpolation {interpolation!r}, expected hold or linear")
-        rows.codes.append(SHAPE_CODES[interpolation])
-
-    def whole_point(self, element: Any, rows: _Rows) -> None:
-        rows.values.append(self.number(element, "value"))
-        rows.codes.append(HOLD)
-
-    def bool_point(self, element: Any, rows: _Rows) -> None:
-        rows.values.append(self.truth(element, "value"))
-        rows.codes.append(HOLD)
-
-    def meter_point(self, element: Any, rows: _Rows) -> None:
-        rows.meters.append((int(self.number(element, "numerator")), int(self.number(element, "denominator"))))
-
-    def number(self, element: Any, name: str, default: float | None = None, *, endless: bool = False) -> float:
-        """An attribute as a number; `endless`: it may be infinite."""
-        text = element.get(name)
-        if text is None:
-            if default is None:
-                raise self.error(element, f"<{element.tag}> has no {name}")
-            return default
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if math.isnan(number) or (math.isinf(number) and not endless):
-            raise self.error(element, f"<{element.tag}> has {name}={text!r:.40}, expected a number")
-        return number
-
-    def truth(self, element: Any, name: str) -> float:
-        """An attribute as 1 (true) or 0."""
-        text = element.get(name, "")
-        if text not in TRUTH:
-            raise self.error(element, f"<{element.tag}> has {name}={text!r:.40}, expected true or false")
-        return TRUTH[text]
-
-    def error(self, element: Any, problem: str) -> FileError:
-        return FileError(self.path, problem, position=_place(element))
-
-
-READ_POINT: Final[dict[str, Callable[[_Document, Any, _Rows], None]]] = {
-    "RealPoint": _Document.real_point,
-    "EnumPoint": _Document.whole_point,
-    "IntegerPoint": _Document.whole_point,
-    "BoolPoint": _Document.bool_point,
-    "TimeSignaturePoint": _Document.meter_point,
-}
-
-
-def _place(element: Any) -> str:
-    return f"{PROJECT_FILE} line {element.sourceline}"
 
 
 # --- what may be automated ------------------------------------------------------------------------------------------
@@ -309,43 +129,25 @@ class _Target:
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """The content from `begin` to `end` is played so that its time 0 falls at `origin`."""
-
-    begin: float
-    end: float
-    origin: float
-
-
-@dataclass(frozen=True)
 class _Scope:
     """What an element of the arrangement inherits."""
 
     unit: TimeUnit = "beats"
     track: str = ""
-    pieces: tuple[_Piece, ...] | None = None  # within a clip; None: times are the arrangement's own
-
-
-@dataclass
-class _Fragment:
-    """A stretch of a lane, in arrangement time."""
-
-    times: Doubles
-    values: Doubles
-    codes: NDArray[np.uint8]
+    pieces: tuple[Piece, ...] | None = None  # within a clip; None: times are the arrangement's own
 
 
 class _Reader:
     """Walks the tree and gathers the project."""
 
-    def __init__(self, path: Path, document: _Document) -> None:
+    def __init__(self, path: Path, document: Document) -> None:
         self.path = path
         self.document = document
         self.project_version = document.root.get("version", "")
         self.tracks: dict[str, str] = {}  # id -> name
         self.targets: dict[str, _Target] = {}  # parameter id -> target
         self.timelines: dict[str, Any] = {}  # id -> element, for clips that refer to another's content
-        self.fragments: dict[tuple[_Target, TimeUnit], list[_Fragment]] = {}
+        self.fragments: dict[tuple[_Target, TimeUnit], list[Fragment]] = {}
         self.markers: list[Marker] = []
         self.notes: list[Note] = []
         self.unknown: list[str] = []
@@ -460,8 +262,8 @@ class _Reader:
             raise self.document.error(points if rows else tempo, f"impossible tempo: {error}") from None
         return TempoMap(by_tempo.points, self._meters(transport, arrangement, scope, by_tempo))
 
-    def _automated_tempo(self, points: Any, rows: _Rows, scope: _Scope) -> TempoMap:
-        times, values, codes = _in_order(rows)
+    def _automated_tempo(self, points: Any, rows: PointRows, scope: _Scope) -> TempoMap:
+        times, values, codes = rows.in_order()
         if rows.kind != "RealPoint":
             raise self.document.error(points, f"<TempoAutomation> has points of type {rows.kind}, expected RealPoint")
         rows_in_order = list(zip(times.tolist(), values.tolist(), (codes == LINEAR).tolist(), strict=True))
@@ -554,7 +356,7 @@ class _Reader:
                     raise self.document.error(clip, f"has contentTimeUnit={unit!r}, expected beats or seconds")
                 self._timeline(content, replace(scope, unit=unit, pieces=self._pieces(clip, scope.unit, unit)))
 
-    def _pieces(self, clip: Any, outer: TimeUnit, inner: TimeUnit) -> tuple[_Piece, ...]:
+    def _pieces(self, clip: Any, outer: TimeUnit, inner: TimeUnit) -> tuple[Piece, ...]:
         """What of the clip's contents sounds where. Its place is in `outer` units, everything inside in `inner`
         ones.
         """
@@ -568,7 +370,7 @@ class _Reader:
         loop_start, loop_end = number(clip, "loopStart", 0.0), number(clip, "loopEnd", 0.0)
         if loop_end <= loop_start or not math.isfinite(end):
             stop = number(clip, "playStop", math.inf, endless=True)
-            return (_Piece(start, min(start + end - begin, stop), begin - start),)
+            return (Piece(start, min(start + end - begin, stop), begin - start),)
         self.pieces_placed += math.ceil((end - begin) / (loop_end - loop_start)) + 1
         if self.pieces_placed > MOST_PIECES:
             raise self.document.error(clip, f"is looped until all clips together sound more than {MOST_PIECES:,} times")
@@ -576,7 +378,7 @@ class _Reader:
         while now < end:
             length = min(max(loop_end - content, 0.0), end - now)
             if length > 0:
-                pieces.append(_Piece(content, content + length, now - content))
+                pieces.append(Piece(content, content + length, now - content))
             now, content = now + length, loop_start
         return tuple(pieces)
 
@@ -591,7 +393,7 @@ class _Reader:
         if rows.kind == "TimeSignaturePoint":
             self._leave(element, f"time signatures on track {scope.track!r}; expected under <TimeSignatureAutomation>")
             return
-        times, values, codes = _in_order(rows)
+        times, values, codes = rows.in_order()
         normalised = target.normalised(values, element.get("unit"))
         if normalised is None:
             unit = element.get("unit") or target.unit
@@ -623,15 +425,15 @@ class _Reader:
 
     def _placed(
         self, element: Any, times: Doubles, values: Doubles, codes: NDArray[np.uint8], scope: _Scope
-    ) -> Iterator[_Fragment]:
+    ) -> Iterator[Fragment]:
         """The points in arrangement time: once, or piece by piece through a clip's window."""
         if scope.pieces is None:
             self._count(element, len(times))
-            yield _Fragment(times, values, codes)
+            yield Fragment(times, values, codes)
             return
         lane = Lane(times, values, codes)
         for piece in scope.pieces:
-            fragment = _cut(lane, piece)
+            fragment = cut(lane, piece)
             self._count(element, len(fragment.times))
             yield fragment
 
@@ -650,7 +452,7 @@ class _Reader:
             )
         rows = sorted(rows)
         times = [row[0] for row in rows]
-        for piece in scope.pieces or (_Piece(-math.inf, math.inf, 0.0),):
+        for piece in scope.pieces or (Piece(-math.inf, math.inf, 0.0),):
             sounding = rows[bisect_left(times, piece.begin) : bisect_left(times, piece.end)]
             self._count(element, len(sounding))
             for time, duration, channel, key, velocity in sounding:
@@ -696,45 +498,7 @@ class _Reader:
             yield target.source, lane
 
     def _leave(self, element: Any, what: str) -> None:
-        self.unknown.append(f"{_place(element)}: {what}")
-
-
-def _in_order(rows: _Rows) -> tuple[Doubles, Doubles, NDArray[np.uint8]]:
-    """Times, values and shape codes, sorted by time; points on one time keep their order."""
-    times = np.array(rows.times)
-    order = np.argsort(times, kind="stable")
-    values = np.array(rows.values) if rows.values else np.zeros(len(times))
-    codes = np.frombuffer(bytes(rows.codes), dtype=np.uint8) if rows.codes else np.zeros(len(times), dtype=np.uint8)
-    return times[order], values[order], codes[order]
-
-
-def _cut(lane: Lane, piece: _Piece) -> _Fragment:
-    """What a piece of a clip plays, with a point at each end that has the lane's value there; the last holds until the
-    next clip.
-    """
-    first = int(np.searchsorted(lane.times, piece.begin, side="right"))
-    last = int(np.searchsorted(lane.times, piece.end, side="left"))
-    inside = slice(first, max(first, last))
-    begin_code = lane.shape_codes[first - 1] if first else HOLD
-    edges = [(piece.begin, float(lane.sample(piece.begin)), begin_code)]
-    if math.isfinite(piece.end):
-        edges.append((piece.end, _value_before(lane, last, piece.end), HOLD))
-    columns = zip(*edges, strict=True)
-    inner = (lane.times[inside], lane.values[inside], lane.shape_codes[inside])
-    # The first edge goes before the inner points, the second (if any) after them.
-    times, values, codes = (np.concatenate([edge[:1], row, edge[1:]]) for edge, row in zip(columns, inner, strict=True))
-    return _Fragment(times + piece.origin, values, codes.astype(np.uint8))
-
-
-def _value_before(lane: Lane, following: int, time: float) -> float:
-    """The value that the lane comes to at `time` from the left, where `Lane.sample` would give the one after a jump.
-
-    `following`: the index of the first point that is not before `time`.
-    """
-    here = max(following - 1, 0)
-    if following in (0, len(lane)) or lane.shape_codes[here] == HOLD:
-        return float(lane.values[here])
-    return float(np.interp(time, lane.times[here : following + 1], lane.values[here : following + 1]))
+        self.unknown.append(f"{place(element)}: {what}")
 
 
 def _is_parameter(element: Any) -> bool:

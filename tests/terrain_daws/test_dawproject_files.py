@@ -259,6 +259,8 @@ def test_expression_lanes_map_as_midi_does(project_of) -> None:
     )
     project = project_of(on_track(target))
     assert project.lanes_by_key()["y"].name == "CC 17, channel 1"
+    project = project_of(on_track(target.replace("17", "16") + points("px", "0 1")))
+    assert [lane.key for lane in project.lanes] == ["", "x"]  # the plugin's own parameter comes first
 
 
 def test_what_is_not_understood_is_reported_with_its_line(project_of) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from terrain_core.errors import FileError
-from terrain_daws import dawproject, read
+from terrain_daws import project_xml, read
 
 EMPTY_PROJECT = '<Project version="1.0"><Application name="a" version="1"/></Project>'
 
@@ -127,14 +127,14 @@ def test_xml_that_is_none(path: Path) -> None:
 
 
 def test_too_many_points(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dawproject, "MOST_POINTS", 1000)
+    monkeypatch.setattr(project_xml, "MOST_POINTS", 1000)
     rows = "".join(f'<RealPoint time="{i}" value="{i}"/>' for i in range(1001))
     text = f'<Project version="1.0"><Arrangement><Points><Target/>{rows}</Points></Arrangement></Project>'
     refused(zipped(path, {"project.xml": text}), "has more than 1,000 points and notes")
 
 
 def test_too_much_of_anything_else(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dawproject, "MOST_TREE_BYTES", 1 << 20)
+    monkeypatch.setattr(project_xml, "MOST_TREE_BYTES", 1 << 20)
     generator = np.random.default_rng(0)
     tracks = "".join(f'<Track name="{name}"/>' for name in generator.integers(0, 1 << 62, 50_000))
     text = f'<Project version="1.0"><Structure>{tracks}</Structure></Project>'

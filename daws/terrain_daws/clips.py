@@ -1,0 +1,61 @@
+"""Clips: windows onto a lane, played somewhere in the arrangement, perhaps again and again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrain_core.breakpoints import Doubles
+from terrain_core.lanes import CODES, Lane, Shape
+
+HOLD = CODES[Shape.HOLD]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The content from `begin` to `end` is played so that its time 0 falls at `origin`."""
+
+    begin: float
+    end: float
+    origin: float
+
+
+@dataclass
+class Fragment:
+    """A stretch of a lane, in arrangement time."""
+
+    times: Doubles
+    values: Doubles
+    codes: NDArray[np.uint8]
+
+
+def cut(lane: Lane, piece: Piece) -> Fragment:
+    """What a piece of a clip plays, with a point at each end that has the lane's value there; the last holds until the
+    next clip.
+    """
+    first = int(np.searchsorted(lane.times, piece.begin, side="right"))
+    last = int(np.searchsorted(lane.times, piece.end, side="left"))
+    inside = slice(first, max(first, last))
+    begin_code = lane.shape_codes[first - 1] if first else HOLD
+    edges = [(piece.begin, float(lane.sample(piece.begin)), begin_code)]
+    if math.isfinite(piece.end):
+        edges.append((piece.end, _value_before(lane, last, piece.end), HOLD))
+    columns = zip(*edges, strict=True)
+    inner = (lane.times[inside], lane.values[inside], lane.shape_codes[inside])
+    # The first edge goes before the inner points, the second (if any) after them.
+    times, values, codes = (np.concatenate([edge[:1], row, edge[1:]]) for edge, row in zip(columns, inner, strict=True))
+    return Fragment(times + piece.origin, values, codes.astype(np.uint8))
+
+
+def _value_before(lane: Lane, following: int, time: float) -> float:
+    """The value that the lane comes to at `time` from the left, where `Lane.sample` would give the one after a jump.
+
+    `following`: the index of the first point that is not before `time`.
+    """
+    here = max(following - 1, 0)
+    if following in (0, len(lane)) or lane.shape_codes[here] == HOLD:
+        return float(lane.values[here])
+    return float(np.interp(time, lane.times[here : following + 1], lane.values[here : following + 1]))
