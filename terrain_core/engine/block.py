@@ -65,6 +65,7 @@ class Engine:
         self._frames = 0  # frames of this stream so far
         self._numbering = 0  # what makes a frame's number of its index in this stream
         self._listening = False
+        self._was_playing: bool | None = None  # what the player was told of the transport
         self._warm_up(max_block)
 
     @property
@@ -119,10 +120,12 @@ class Engine:
                 self._number_from_song()
         first, last = self._frames, self._clock.frames_due_before(self._samples + block.samples)
         due = self._clock.due(first, last) - self._samples
-        from_midi, note_switches = self._receive(block.midi)
+        from_midi, switches = self._receive(block.midi)
         controls = self._controls.advance(block.points, block.lines, from_midi, due)
         frames = Frames(first + self._numbering, controls, self._song.beats_at(due), self._listen(block, controls, due))
-        switches = [Switch(0, playing=self._song.playing), *note_switches]
+        if self._song.playing != self._was_playing:
+            self._was_playing = self._song.playing
+            switches.insert(0, Switch(0, playing=self._was_playing))
         audio = self._player.advance(block.samples, frames, due, switches)
         self._samples += block.samples
         self._frames = last
@@ -131,6 +134,7 @@ class Engine:
 
     def _begin(self) -> None:
         self._samples = self._frames = 0
+        self._was_playing = None
         self._listening = False
         self._number_from_song()
         self._player.restart(self._numbering)
@@ -150,8 +154,10 @@ class Engine:
 
     def _listen(self, block: Block, controls: Controls, due: NDArray[np.int64]) -> Latents | None:
         """(frames, D) latents of the incoming audio; None if there is nothing to encode or nobody to do it."""
+        if self._encoder is None:
+            return None
         wanted = controls["source"] == Source.INPUT
-        if self._encoder is None or not (self._listening or wanted.any()):
+        if not (self._listening or wanted.any()):
             return None
         audio = np.zeros((1, block.samples), np.float32) if block.audio is None else block.audio
         latents = np.zeros((len(due), self._player.autoencoder.latent_size), np.float32)

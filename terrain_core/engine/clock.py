@@ -35,12 +35,15 @@ class FrameClock:
         self.host_rate = float(host_rate)
         self.frame_rate = float(model_rate / hop)
         """Frames per second."""
-        self._step = hop * host_rate / model_rate  # host samples per frame
+        step = hop * host_rate / model_rate
+        self._step = step.numerator, step.denominator  # host samples per frame, as a fraction
 
     def due(self, first: int, last: int) -> NDArray[np.int64]:
         """Due samples of the frames first .. last - 1, counted from the stream's first host sample."""
-        return np.arange(first, last, dtype=np.int64) * self._step.numerator // self._step.denominator
+        numerator, denominator = self._step
+        return np.arange(first, last, dtype=np.int64) * numerator // denominator
 
     def frames_due_before(self, sample: int) -> int:
         """How many frames have their due sample before this one."""
-        return math.ceil(sample / self._step) if sample > 0 else 0
+        numerator, denominator = self._step
+        return -(-max(sample, 0) * denominator // numerator)  # rounded up

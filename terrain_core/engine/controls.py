@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
@@ -52,6 +54,9 @@ class Breakpoint(NamedTuple):
     line: bool
 
 
+_offset = attrgetter("offset")
+
+
 class ControlState:
     """Block mode's controls: what every parameter is now, and what it was on the way here.
 
@@ -91,10 +96,11 @@ class ControlState:
             midi: changes that came as MIDI; always steps.
             due: (frames,) offsets at which frames read their controls, rising.
         """
-        values = np.repeat(self.values[np.newaxis], len(due), axis=0)
+        values = self.values[np.newaxis].repeat(len(due), axis=0)
+        offsets = due.tolist()
         for column, breakpoints in self._by_column(points, lines, midi).items():
-            if len(due):
-                values[:, column] = _along(self.values[column], breakpoints, due)
+            if offsets:
+                values[:, column] = _along(float(self.values[column]), breakpoints, offsets)
             self.values[column] = breakpoints[-1].value
         return Controls(values)
 
@@ -115,20 +121,25 @@ class ControlState:
                 line = joined and not parameter.stepped
                 columns[column].append(Breakpoint(max(point.offset, 0), parameter.clamp(point.value), line))
         for breakpoints in columns.values():
-            breakpoints.sort(key=lambda breakpoint: breakpoint.offset)
+            breakpoints.sort(key=_offset)
         return columns
 
 
-def _along(before: float, breakpoints: list[Breakpoint], due: NDArray[np.int64]) -> NDArray[np.float64]:
-    """A parameter's values at the offsets `due`. It was `before` at the last sample of the block before, offset -1."""
-    offsets = np.array([-1, *(point.offset for point in breakpoints)], np.float64)
-    values = np.array([before, *(point.value for point in breakpoints)])
-    is_line = np.array([*(point.line for point in breakpoints), False])  # of the segment that starts at each point
-    at = np.searchsorted(offsets, due, side="right") - 1
-    towards = np.minimum(at + 1, len(breakpoints))
-    length = np.where(is_line[at], offsets[towards] - offsets[at], 1.0)
-    slope = np.where(is_line[at], values[towards] - values[at], 0.0) / length
-    return values[at] + slope * (due - offsets[at])
+def _along(before: float, breakpoints: list[Breakpoint], due: list[int]) -> list[float]:
+    """A parameter's values at the offsets `due`. It was `before` at the last sample of the block before, offset -1.
+
+    Not vectorised: a block holds a few points and mostly one frame or none, where arrays cost more than they save.
+    """
+    return [_at(before, breakpoints, bisect_right(breakpoints, offset, key=_offset), offset) for offset in due]
+
+
+def _at(before: float, breakpoints: list[Breakpoint], passed: int, offset: int) -> float:
+    """The value at an offset by which `passed` breakpoints are behind."""
+    last = breakpoints[passed - 1] if passed else Breakpoint(-1, before, False)
+    if passed == len(breakpoints) or not breakpoints[passed].line:
+        return last.value
+    towards = breakpoints[passed]
+    return last.value + (towards.value - last.value) * (offset - last.offset) / (towards.offset - last.offset)
 
 
 class SampledLane(Protocol):

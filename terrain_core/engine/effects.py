@@ -90,13 +90,14 @@ class OffsetAndScale:
         knobs = min(LATENT_KNOBS, autoencoder.latent_size)
         self._mean = autoencoder.latent_mean[:knobs]
         self._std = autoencoder.latent_std[:knobs]
-        self._offsets = [COLUMN[f"offset_{n}"] for n in range(1, knobs + 1)]
-        self._scales = [COLUMN[f"scale_{n}"] for n in range(1, knobs + 1)]
+        # The knobs of each kind stand side by side in the table, scales after offsets.
+        self._offsets = slice(COLUMN["offset_1"], COLUMN["offset_1"] + knobs)
+        self._scales = slice(COLUMN["scale_1"], COLUMN["scale_1"] + knobs)
 
     def process(self, latents: Latents, frames: Frames) -> Latents:
         offset = frames.controls.values[:, self._offsets]
         scale = frames.controls.values[:, self._scales]
-        if (offset == 0).all() and (scale == 1).all():
+        if not offset.any() and (scale == 1).all():
             return latents
         knobs = len(self._mean)
         out = latents.copy()

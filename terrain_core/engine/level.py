@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -139,6 +139,9 @@ class Gate:
         return gains
 
 
+_FREE, _TRANSPORT = Run.FREE, Run.TRANSPORT  # looking up a member of an enumeration takes its time, every block
+
+
 class RunState:
     """What the run modes go by; says when the gate is open."""
 
@@ -149,16 +152,19 @@ class RunState:
 
     @property
     def open(self) -> bool:
-        return {Run.FREE: True, Run.TRANSPORT: self.playing, Run.NOTES: self.notes}[self.run]
+        return self.run == _FREE or (self.playing if self.run == _TRANSPORT else self.notes)
 
-    def gate_steps(self, switches: Iterable[Switch]) -> list[GateStep]:
+    def gate_steps(self, switches: Sequence[Switch]) -> list[GateStep]:
         """Take in a block's switches; give the gate's steps that follow."""
+        if not switches:
+            return []
         steps = []
+        before = self.open
         for switch in sorted(switches, key=lambda switch: switch.offset):
-            before = self.open
             self.run = self.run if switch.run is None else switch.run
             self.playing = self.playing if switch.playing is None else switch.playing
             self.notes = self.notes if switch.notes is None else switch.notes
             if self.open != before:
-                steps.append(GateStep(switch.offset, self.open))
+                before = self.open
+                steps.append(GateStep(switch.offset, before))
         return steps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,7 +85,7 @@ class Player:
         """Whether the gate is closed and nothing can be heard of what the decoder does."""
         return self._gate.silent
 
-    def advance(self, samples: int, frames: Frames, due: NDArray[np.int64], switches: Iterable[Switch]) -> Audio:
+    def advance(self, samples: int, frames: Frames, due: NDArray[np.int64], switches: Sequence[Switch]) -> Audio:
         """Play on.
 
         Args:
@@ -98,13 +98,19 @@ class Player:
         """
         if len(frames):
             self._ready = np.concatenate([self._ready, self._render(frames)], axis=1)
+            switches = [*switches, *self._run_switches(frames, due)]
         audio, self._ready = self._ready[:, :samples], self._ready[:, samples:]
-        runs = zip(due.tolist(), frames.controls["run"].tolist(), strict=True)
-        return self._through_gate(audio, [*switches, *(Switch(offset, run=Run(run)) for offset, run in runs)])
+        return self._through_gate(audio, switches)
 
-    def _through_gate(self, audio: Audio, switches: list[Switch]) -> Audio:
+    def _run_switches(self, frames: Frames, due: NDArray[np.int64]) -> list[Switch]:
+        runs = frames.controls["run"]
+        if (runs == self._run.run).all():
+            return []
+        return [Switch(offset, run=Run(run)) for offset, run in zip(due.tolist(), runs.tolist(), strict=True)]
+
+    def _through_gate(self, audio: Audio, switches: Sequence[Switch]) -> Audio:
         if self._fresh:  # a stream starts open or closed, not with a fade
-            self._run.gate_steps(switch for switch in switches if switch.offset == 0)
+            self._run.gate_steps([switch for switch in switches if switch.offset == 0])
             self._gate.reset(open=self._run.open)
             self._fresh = False
         return self._gate.process(audio, self._run.gate_steps(switches))
@@ -115,15 +121,15 @@ class Player:
         latents = self._hold_good(self.sources.latents(frames), playable)
         for effect in self._effects:
             latents = effect.process(latents, frames)
-        audio = self._decode(self._hold_good(latents, True), frames)
+        audio = self._decode(self._hold_good(latents, playable), frames)
         # A source that is not there: the last sound is held and faded out.
         gains = frame_gains(frames.controls) * playable
         return self._resampler.process(self._level.process(audio, gains))
 
-    def _hold_good(self, latents: Latents, meant: NDArray[np.bool_] | bool) -> Latents:
-        """The latents, each frame that is not meant, or holds NaN or infinity, replaced by the last good one."""
+    def _hold_good(self, latents: Latents, playable: NDArray[np.bool_]) -> Latents:
+        """The latents, each frame that no source made, or that holds NaN or infinity, replaced by the last good one."""
         finite = np.isfinite(latents).all(axis=1)
-        good = finite & meant
+        good = finite & playable
         if not good.all():
             self.faults.latent_frames += int((~finite).sum())
             last_good = np.maximum.accumulate(np.where(good, np.arange(len(latents)), -1))

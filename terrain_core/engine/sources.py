@@ -86,6 +86,7 @@ class Sources:
         self._terrain = terrain
         self._sound_map = sound_map
         self._reasons = _missing(autoencoder, terrain, sound_map, hears)
+        self._available = np.array([source not in self._reasons for source in Source])
 
     def problem(self, source: Source) -> str:
         """Why a source cannot be played, fit to be shown to a musician; empty if it can."""
@@ -93,20 +94,22 @@ class Sources:
 
     def playable(self, controls: Controls) -> NDArray[np.bool_]:
         """(frames,): whether the chosen source is there. Where it is not, the latents mean nothing."""
-        if not self._reasons:
-            return np.ones(len(controls), bool)
-        return ~np.isin(controls["source"], list(self._reasons))
+        playable: NDArray[np.bool_] = self._available[controls["source"].astype(np.intp)]
+        return playable
 
     def latents(self, frames: Frames) -> Latents:
         """(frames, D), a source's own values: they may be of any size, even NaN."""
         chosen = frames.controls["source"]
+        if len(frames) == 1 and self._available[int(chosen[0])]:
+            return self._of(Source(int(chosen[0])), frames.controls, slice(None), frames.incoming)
         latents = np.repeat(self._mean[np.newaxis], len(frames), axis=0)
         for source in set(chosen.tolist()) - set(self._reasons):
             rows = chosen == source
             latents[rows] = self._of(Source(source), Controls(frames.controls.values[rows]), rows, frames.incoming)
         return latents
 
-    def _of(self, source: Source, controls: Controls, rows: NDArray[np.bool_], incoming: Latents | None) -> Latents:
+    def _of(self, source: Source, controls: Controls, rows: NDArray[np.bool_] | slice, incoming: Latents | None
+    ) -> Latents:
         if source is Source.TERRAIN and self._terrain is not None:
             return self._terrain.at(unit_coordinates(controls, self._terrain.control_size))
         if source is Source.MAP and self._sound_map is not None:
