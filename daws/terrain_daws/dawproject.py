@@ -363,6 +363,8 @@ class _Reader:
         number = self.document.number
         begin = number(clip, "time")
         end = begin + number(clip, "duration", math.inf, endless=True)
+        if end < begin:
+            raise self.document.error(clip, f"has a duration of {end - begin:g}, expected at least 0")
         if inner != outer:
             convert = self.tempo_map.seconds_at if inner == "seconds" else self.tempo_map.beats_at
             begin, end = float(convert(begin)), float(convert(end)) if math.isfinite(end) else end
@@ -371,11 +373,13 @@ class _Reader:
         if loop_end <= loop_start or not math.isfinite(end):
             stop = number(clip, "playStop", math.inf, endless=True)
             return (Piece(start, min(start + end - begin, stop), begin - start),)
-        self.pieces_placed += math.ceil((end - begin) / (loop_end - loop_start)) + 1
-        if self.pieces_placed > MOST_PIECES:
+        repeats = (end - begin) / (loop_end - loop_start)
+        if repeats > MOST_PIECES - self.pieces_placed:
             raise self.document.error(clip, f"is looped until all clips together sound more than {MOST_PIECES:,} times")
+        passes = math.ceil(repeats) + 1  # the first one may begin anywhere, even behind the loop
+        self.pieces_placed += passes
         pieces, now, content = [], begin, start
-        while now < end:
+        for _ in range(passes):
             length = min(max(loop_end - content, 0.0), end - now)
             if length > 0:
                 pieces.append(Piece(content, content + length, now - content))

@@ -21,6 +21,7 @@ PROJECT_FILE: Final = "project.xml"
 MOST_POINTS: Final = 2_000_000
 """Points and notes in one project, loops unrolled."""
 
+LARGEST_NUMBER: Final = 1e12
 MOST_TREE_BYTES: Final = 32 << 20
 MOST_BYTES_A_POINT: Final = 512
 """How much XML is taken: so many bytes per point or note, and so many for everything else, which stays in memory as a
@@ -176,8 +177,8 @@ class Document:
             number = float(text)
         except ValueError:
             number = math.nan
-        if math.isnan(number) or (math.isinf(number) and not endless):
-            raise self.error(element, f"<{element.tag}> has {name}={text!r:.40}, expected a number")
+        if not (abs(number) <= LARGEST_NUMBER or (math.isinf(number) and endless)):
+            raise self.error(element, f"<{element.tag}> has {name}={text!r:.40}, expected a number of sensible size")
         return number
 
     def truth(self, element: Any, name: str) -> float:

@@ -216,6 +216,12 @@ def test_a_loop_is_unrolled(project_of) -> None:
     )
 
 
+def test_a_loop_too_short_for_the_clock_ends(project_of) -> None:
+    # At beat 1e9 a double cannot tell 1e-8 beats apart: the place no longer advances.
+    project = project_of(clip('time="1e9" duration="1e-6" loopEnd="1e-8"', points("px", "0 1")))
+    assert project.lanes[0].sample(1e9) == 1
+
+
 def test_clips_of_one_lane_join_and_the_first_one_holds_until_the_next(project_of) -> None:
     second = f'<Clip time="8" duration="2">{points("px", "0 1 linear; 2 0")}</Clip>'
     content = f'<Clips><Clip time="0" duration="2">{points("px", "0 0 linear; 2 0.5")}</Clip>{second}</Clips>'
@@ -323,7 +329,10 @@ def test_the_json_form(project_of) -> None:
         (on_track('<Points><Target parameter="px"/><RealPoint value="1"/></Points>'), "<RealPoint> has no time"),
         (on_track(points("px", "0 1"), 'timeUnit="bars"'), "has timeUnit='bars', expected beats or seconds"),
         (points("tempo", "0 0").replace("Points", "TempoAutomation"), "impossible tempo: .*has 0 bpm"),
-        (on_track(points("px", "1e15 1")), "X|some name on track 'Lead': a lane's times go from"),
+        (on_track(points("px", "1e10 1")), "X|some name on track 'Lead': a lane's times go from"),
+        (on_track(points("px", "1e300 1")), "has time='1e300', expected a number of sensible size"),
+        (clip('time="0" duration="-1"', points("px", "0 1")), "has a duration of -1, expected at least 0"),
+        (clip('time="0" duration="1" loopEnd="1e-320"', points("px", "0 1")), "is looped until"),
         (clip('time="0" duration="1e9" loopStart="0" loopEnd="0.001"', points("px", "0 1")), "is looped until"),
     ],
 )
