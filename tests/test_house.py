@@ -1,0 +1,175 @@
+"""The rules of the house: who may import whom, and documents whose commands work."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from terrain_plugin.cli import app
+from terrain_plugin.shipped import DEFAULT_INSTRUMENT
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = {
+    "terrain_core": "terrain_core",
+    "terrain_daws": "daws/terrain_daws",
+    "terrain_plugin": "plugin/terrain_plugin",
+}
+ABOVE = {
+    "terrain_core": {"terrain_daws", "terrain_plugin"},
+    "terrain_daws": {"terrain_plugin"},
+    "terrain_plugin": set(),
+}
+"""What a room may not import, since it stands on a higher floor."""
+
+DRAFTS = {"contracts.md"}
+DOCUMENTS = [
+    ROOT / "README.md",
+    *(path for path in sorted(ROOT.glob("d*s/**/*.md")) if path.name not in DRAFTS),
+]
+
+
+# Imports
+
+
+def imports(path: Path, *, everywhere: bool) -> set[str]:
+    """The top-level names of the packages that a file imports; only where it is itself imported, or everywhere."""
+    tree = ast.parse(path.read_text())
+    nodes = ast.walk(tree) if everywhere else at_import(tree)
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def at_import(tree: ast.AST):
+    """Nodes that run when the module is imported: not those in functions, nor those for type checkers alone."""
+    for node in ast.iter_child_nodes(tree):
+        typing_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not typing_only:
+            yield node
+            yield from at_import(node)
+
+
+def sources(package: str) -> list[Path]:
+    files = sorted((ROOT / PACKAGES[package]).rglob("*.py"))
+    assert files
+    return files
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_rooms_import_only_downwards(package):
+    for path in sources(package):
+        assert not ABOVE[package] & imports(path, everywhere=True), path
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_torch_is_imported_when_it_is_needed(package):
+    for path in sources(package):
+        if "training" not in path.parts and not path.stem.endswith("_torch"):
+            assert "torch" not in imports(path, everywhere=False), path
+
+
+# Packaging
+
+
+def test_every_version_is_pinned():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = {re.split(r"[^\w-]", name)[0] for name in [*project["dependencies"], *extras["train"], *extras["test"]]}
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines), "a version with a local tag, or no version"
+    pinned = {line.split("==")[0].replace("_", "-").lower() for line in lines}
+    assert not {name.replace("_", "-").lower() for name in wanted} - pinned
+
+
+# Documents
+
+
+def blocks(language: str) -> list:
+    """The fenced blocks of all documents in a language, each with the block that follows it directly (its output)."""
+    found = []
+    fence = re.compile(r"^```(\w*)\n(.*?)^```$(?:\n+```\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+    for path in DOCUMENTS:
+        for index, match in enumerate(fence.finditer(path.read_text())):
+            if match[1] == language:
+                found.append(pytest.param(match[2], match[3], id=f"{path.relative_to(ROOT)}-{index}"))
+    return found
+
+
+needs_instrument = pytest.mark.skipif(not DEFAULT_INSTRUMENT.exists(), reason="the default instrument is not built yet")
+
+
+@pytest.fixture
+def beside_the_examples(tmp_path, monkeypatch):
+    """A folder to work in that looks like the repository where documents refer to it."""
+    shutil.copytree(ROOT / "daws" / "examples", tmp_path / "daws" / "examples")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    return tmp_path
+
+
+def matches(shown: str, printed: str) -> bool:
+    """Whether output is what a document shows; "..." there stands for anything."""
+    pattern = r"\s+".join(".*?".join(map(re.escape, word.split("..."))) for word in shown.split())
+    return re.fullmatch(pattern, printed.strip(), re.DOTALL) is not None
+
+
+@needs_instrument
+@pytest.mark.parametrize(("session", "output"), blocks("console"))
+def test_commands_in_documents_do_what_is_shown(session, output, beside_the_examples):
+    for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE):
+        program, *arguments = shlex.split(command)
+        assert program == "terrain", f"only `terrain` can be shown: {command}"
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        assert matches(shown, result.stdout), f"{command} printed:\n{result.stdout}"
+
+
+@needs_instrument
+@pytest.mark.parametrize(("program", "output"), blocks("python"))
+def test_programs_in_documents_run(program, output, beside_the_examples):
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(program, "document", "exec"), {"__name__": "__main__"})
+    if output is not None:
+        assert matches(output, printed.getvalue())
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents_mention_only_commands_that_exist(path):
+    known = {command.name or command.callback.__name__ for command in app.registered_commands}
+    for command in re.findall(r"(?:^|`|\$ )terrain ([a-z]+)", path.read_text(), re.MULTILINE):
+        assert command in known, f"{path.name}: terrain {command}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_in_documents_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_every_benchmark_is_found_by_make_bench():
+    listed = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "none-of-this-name"],
+        cwd=ROOT,
+        env=os.environ,
+        capture_output=True,
+        check=True,
+    )
+    assert listed.stdout == b""
