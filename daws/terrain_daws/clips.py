@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from terrain_core.breakpoints import Doubles
 from terrain_core.lanes import CODES, Lane, Shape
 
 HOLD = CODES[Shape.HOLD]
+ROUNDING = 1e-6
+"""Beats or seconds: far more than the error of adding up a clip's times, far less than anyone hears."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,15 @@ class Fragment:
     times: Doubles
     values: Doubles
     codes: NDArray[np.uint8]
+
+
+def in_sequence(fragments: list[Fragment]) -> list[Fragment]:
+    """Fragments in the order they begin. Where one ends a rounding error after the next begins, it ends there."""
+    ordered = sorted(fragments, key=lambda fragment: float(fragment.times[0]))
+    for one, following in pairwise(ordered):
+        if 0 < one.times[-1] - following.times[0] < ROUNDING:
+            one.times = np.minimum(one.times, following.times[0])
+    return ordered
 
 
 def cut(lane: Lane, piece: Piece) -> Fragment:

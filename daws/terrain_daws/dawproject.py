@@ -27,7 +27,7 @@ from terrain_core.errors import FileError, InputError
 from terrain_core.lanes import Lane, TimeUnit
 from terrain_core.tempo import Meter, TempoMap, TempoPoint
 from terrain_daws.archive import open_archive, open_member
-from terrain_daws.clips import Fragment, Piece, cut
+from terrain_daws.clips import Fragment, Piece, cut, in_sequence
 from terrain_daws.controls import assign_keys
 from terrain_daws.project import Marker, Note, Project
 from terrain_daws.project_xml import LINEAR, MOST_POINTS, PROJECT_FILE, Document, PointRows, place
@@ -479,7 +479,7 @@ class _Reader:
 
     def _lanes(self) -> Iterator[tuple[str, Lane]]:
         for (target, unit), fragments in self.fragments.items():
-            fragments.sort(key=lambda fragment: fragment.times[0])
+            fragments = in_sequence(fragments)
             times = np.concatenate([fragment.times for fragment in fragments])
             order = np.argsort(times, kind="stable")
             try:

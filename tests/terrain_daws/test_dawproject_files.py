@@ -11,7 +11,7 @@ import pytest
 
 from terrain_core import identity
 from terrain_core.errors import FileError
-from terrain_core.lanes import Shape
+from terrain_core.lanes import Lane, Shape
 from terrain_core.tempo import Meter, TempoPoint
 from terrain_daws import Marker, Note, Project, read
 
@@ -214,6 +214,30 @@ def test_a_loop_is_unrolled(project_of) -> None:
     np.testing.assert_allclose(
         lane.sample([0, 1, 1.999, 2, 2.5, 3, 4, 4.4, 5]), [0.25, 0.5, 0.74975, 0.5, 0.625, 0.5, 0.5, 0.6, 0.625]
     )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_loop_plays_its_content_as_a_playhead_would(project_of, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    times, values = np.sort(generator.uniform(-1, 9, 8)), generator.random(8)
+    shapes = generator.choice(["hold", "linear"], 8)
+    rows = ";".join(
+        f"{time!r} {value!r} {shape}"
+        for time, value, shape in zip(times.tolist(), values.tolist(), shapes, strict=True)
+    )
+    start, loop_start, loop_end = generator.uniform(0, 4), *np.sort(generator.uniform(0, 8, 2)).tolist()
+    loop_end = max(loop_end, loop_start + 0.5)
+    attributes = f'time="10" duration="20" playStart="{start}" loopStart="{loop_start}" loopEnd="{loop_end}"'
+    lane = project_of(clip(attributes, points("px", rows))).lanes[0]
+    elapsed = generator.uniform(0, 20, 500)
+    playhead = start + elapsed
+    beyond = playhead > loop_end
+    if start >= loop_end:  # begun behind the loop: straight into it
+        playhead, beyond = loop_start + elapsed, np.full(500, True)
+    playhead[beyond] = loop_start + (playhead[beyond] - (loop_end if start < loop_end else loop_start)) % (
+        loop_end - loop_start
+    )
+    np.testing.assert_allclose(lane.sample(10 + elapsed), Lane(times, values, list(shapes)).sample(playhead), atol=1e-9)
 
 
 def test_a_loop_too_short_for_the_clock_ends(project_of) -> None:
