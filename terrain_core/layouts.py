@@ -38,7 +38,7 @@ ROW_DISTANCE = 2.0
 WANDER = 0.3
 """How far a curve wanders from the middle of its row, in row distances; below 0.5 rows cannot touch."""
 
-CYCLES_PER_POINT = 0.1
+CYCLES_PER_POINT = 0.08
 """Suggested gauss scale times the distance of two points: fine enough to tell neighbours apart, and they blend."""
 
 Points = NDArray[np.float64]

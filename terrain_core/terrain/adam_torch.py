@@ -59,6 +59,7 @@ class AdamTrainer:
         coordinates: NDArray[np.float64],
         targets: NDArray[np.float64],
         *,
+        betas: tuple[float, float],
         device: str,
         seed: int,
         moments: Mapping[str, FloatArray],
@@ -71,7 +72,7 @@ class AdamTrainer:
         self.coordinates = torch.tensor(coordinates, dtype=torch.float32, device=self.device)
         self.targets = torch.tensor(targets, dtype=torch.float32, device=self.device)
         self.random = torch.Generator().manual_seed(seed)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), fused=True)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), betas=betas, fused=True)
         if moments:
             self._restore(moments, steps)
 

@@ -37,6 +37,7 @@ class FitSettings:
     Attributes:
         epochs: passes over the data; 0 gives the closed-form start alone.
         learning_rate: of Adam, at its peak.
+        betas: memory of Adam's two running means; the usual (0.9, 0.999) remembers too long for fits as short as these.
         schedule: "one-cycle" rises over the first twentieth and falls to 0 as a cosine; "constant" stays.
         batch_size: pairs per step; None: an eighth of the data, 64..512.
         ridge_start: penalty of the closed-form start (see `ridge.last_layer`); None leaves it out. It is used for a
@@ -48,8 +49,9 @@ class FitSettings:
         seed: of the shuffling and the jitter.
     """
 
-    epochs: int = 200
+    epochs: int = 300
     learning_rate: float = 3e-3
+    betas: tuple[float, float] = (0.95, 0.98)
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     batch_size: int | None = None
     ridge_start: float | None = 1e-2
@@ -63,6 +65,10 @@ class FitSettings:
         checks = {
             "epochs": (self.epochs >= 0, "0 or more"),
             "learning_rate": (0 < self.learning_rate <= 1, "above 0 and at most 1"),
+            "betas": (
+                len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
+                "two numbers in 0..1, 1 left out",
+            ),
             "schedule": (self.schedule in SCHEDULES, " or ".join(SCHEDULES)),
             "batch_size": (self.batch_size is None or self.batch_size >= 1, "1 or more, or None"),
             "ridge_start": (self.ridge_start is None or self.ridge_start > 0, "above 0, or None"),
@@ -315,6 +321,7 @@ class _Fit:
                 self.normalisation.to_inside(self.terrain.weights),
                 (self.coordinates - self.normalisation.coordinate_centre) / self.normalisation.coordinate_scale,
                 (self.latents - self.normalisation.latent_mean) / self.normalisation.latent_scale,
+                betas=self.settings.betas,
                 device=self.settings.device,
                 seed=self.settings.seed + self.earlier.epochs,
                 moments=self.earlier.moments,

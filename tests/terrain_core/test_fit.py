@@ -91,7 +91,13 @@ def test_plain_settings_are_plain_adam(rng: np.random.Generator) -> None:
         torch.nn.functional.mse_loss(network(inputs), targets).backward()
         optimiser.step()
     settings = FitSettings(
-        epochs=30, learning_rate=1e-3, schedule="constant", batch_size=50, ridge_start=None, ridge_end=None
+        epochs=30,
+        learning_rate=1e-3,
+        betas=(0.9, 0.999),
+        schedule="constant",
+        batch_size=50,
+        ridge_start=None,
+        ridge_end=None,
     )
     fit(terrain, coordinates, latents, settings)
     for name, tensor in network.state_dict().items():
@@ -245,6 +251,7 @@ def test_bad_pairs_are_refused(coordinates: Any, latents: Any, words: str) -> No
         {"learning_rate": 0.0},
         {"learning_rate": math.nan},
         {"schedule": "warm"},
+        {"betas": (0.9, 1.0)},
         {"batch_size": 0},
         {"ridge_start": 0.0},
         {"ridge_end": -1.0},

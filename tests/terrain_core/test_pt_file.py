@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -180,6 +182,7 @@ class _Harm:
         b"cos\nsystem\n(X\x02\x00\x00\x00lstR.",
         b"\x80\x02c__torch__ X\nModule\n)\x81cos\nsystem\nb.",
         b"\x80\x02cos\nModule\n)\x81.",
+        b"\x80\x02cos\nsystem\n}b.",
         b"\x80\x02r\xff\xff\xff\x7f.",  # a memo of 2^31 entries
         b"\x80\x02X\xff\xff\xff\x7fabc.",  # a text of 2 GB
         b"\x80\x02" + b"(" * 100_000 + b"t" * 100_000 + b".",
@@ -200,10 +203,8 @@ def test_hostile_pickles_are_refused(hostile: bytes, demo_pt: Path, tmp_path: Pa
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_value_or_an_error(data: bytes) -> None:
-    try:
+    with contextlib.suppress(NotPlainDataError):
         read_pickle(data)
-    except NotPlainDataError as error:
-        assert str(error).startswith("byte ")
 
 
 def test_pickle_is_what_python_would_read() -> None:
@@ -221,8 +222,12 @@ def test_pickle_is_what_python_would_read() -> None:
 def test_too_large_a_member_is_refused_before_it_is_unpacked(demo_pt: Path, tmp_path: Path) -> None:
     bomb = with_pickle(demo_pt, tmp_path / "bomb.pt", bytes(200_000_000))
     assert bomb.stat().st_size < 1_000_000
+    tracemalloc.start()
     with pytest.raises(FileError, match=r"data\.pkl has more than 1,048,576 bytes"):
         read_pt(bomb)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000
 
 
 def test_a_storage_that_claims_too_much(demo_pt: Path, tmp_path: Path) -> None:
