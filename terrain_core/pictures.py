@@ -6,6 +6,7 @@ pillow is imported when the first picture is drawn, not before. Pictures with ax
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -63,6 +64,12 @@ class View:
     right: float
     bottom: float
 
+    def __post_init__(self) -> None:
+        edges = (self.left, self.top, self.right, self.bottom)
+        if not all(map(math.isfinite, edges)) or self.left == self.right or self.top == self.bottom:
+            text = " ".join(f"{edge:g}" for edge in edges)
+            raise InputError(f"the map's bounds {text} (left, top, right, bottom) are empty or not finite")
+
     @classmethod
     def whole(cls, terrain: Landscape) -> View:
         """Everything inside the terrain's bounds."""
@@ -94,12 +101,6 @@ def sample_terrain(
     width, height = size
     if not (1 <= width <= LARGEST_MAP and 1 <= height <= LARGEST_MAP):
         raise InputError(f"a map of {width} x {height} pixels: each side must be in the range 1..{LARGEST_MAP}")
-    if (
-        not np.isfinite([view.left, view.top, view.right, view.bottom]).all()
-        or view.left == view.right
-        or view.top == view.bottom
-    ):
-        raise InputError(f"the map's bounds {view} are empty or not finite")
     row = np.empty((width, terrain.control_size), dtype=np.float32)
     row[:] = terrain.bounds.mean(axis=1)
     row[:, 0] = view.left + np.arange(width) * (view.right - view.left) / width

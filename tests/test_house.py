@@ -100,18 +100,23 @@ def test_every_version_is_pinned():
 # Documents
 
 
-def blocks(language: str) -> list:
-    """The fenced blocks of all documents in a language, each with the block that follows it directly (its output)."""
-    found = []
-    fence = re.compile(r"^```(\w*)\n(.*?)^```$(?:\n+```\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
-    for path in DOCUMENTS:
-        for index, match in enumerate(fence.finditer(path.read_text())):
-            if match[1] == language:
-                found.append(pytest.param(match[2], match[3], id=f"{path.relative_to(ROOT)}-{index}"))
-    return found
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$(?:\n+```\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+
+
+def blocks(path: Path, language: str) -> list[tuple[str, str]]:
+    """A document's fenced blocks in a language, each with the plain block that follows it directly: its output."""
+    return [(match[2], match[3] or "") for match in FENCE.finditer(path.read_text()) if match[1] == language]
 
 
 needs_instrument = pytest.mark.skipif(not DEFAULT_INSTRUMENT.exists(), reason="the default instrument is not built yet")
+
+
+def documents_with(language: str) -> list:
+    return [
+        pytest.param(path, id=str(path.relative_to(ROOT)), marks=needs_instrument if path.name == "README.md" else ())
+        for path in DOCUMENTS
+        if blocks(path, language)
+    ]
 
 
 @pytest.fixture
@@ -129,25 +134,25 @@ def matches(shown: str, printed: str) -> bool:
     return re.fullmatch(pattern, printed.strip(), re.DOTALL) is not None
 
 
-@needs_instrument
-@pytest.mark.parametrize(("session", "output"), blocks("console"))
-def test_commands_in_documents_do_what_is_shown(session, output, beside_the_examples):
-    for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE):
-        program, *arguments = shlex.split(command)
-        assert program == "terrain", f"only `terrain` can be shown: {command}"
-        result = CliRunner().invoke(app, arguments)
-        assert result.exit_code == 0, result.output
-        assert matches(shown, result.stdout), f"{command} printed:\n{result.stdout}"
+@pytest.mark.parametrize("document", documents_with("console"))
+def test_commands_in_documents_do_what_is_shown(document, beside_the_examples):
+    for session, _ in blocks(document, "console"):
+        for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE):
+            program, *arguments = shlex.split(command)
+            assert program == "terrain", f"only `terrain` can be shown: {command}"
+            result = CliRunner().invoke(app, arguments)
+            assert result.exit_code == 0, result.output
+            assert matches(shown, result.stdout), f"{command} printed:\n{result.stdout}"
 
 
-@needs_instrument
-@pytest.mark.parametrize(("program", "output"), blocks("python"))
-def test_programs_in_documents_run(program, output, beside_the_examples):
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(compile(program, "document", "exec"), {"__name__": "__main__"})
-    if output is not None:
-        assert matches(output, printed.getvalue())
+@pytest.mark.parametrize("document", documents_with("python"))
+def test_programs_in_documents_run(document, beside_the_examples):
+    names = {"__name__": "__main__"}  # one program may go on where the one before it ended
+    for program, shown in blocks(document, "python"):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(program, str(document), "exec"), names)
+        assert not shown or matches(shown, printed.getvalue()), printed.getvalue()
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
