@@ -26,7 +26,8 @@ class Archive:
     Args:
         path: the file.
     Raises:
-        FileError: missing, no zip, truncated, or hostile: too many or too large members, names that lead out of the archive,
+        FileError: missing, no zip, truncated, or hostile: too many or too large members, names that lead out of the
+        archive,
             two members of one name.
     """
 
@@ -105,7 +106,9 @@ class Archive:
 
 
 def write_archive(path: str | os.PathLike[str], members: Mapping[str, bytes]) -> None:
-    """Write a zip with these members in this order. Equal members give equal bytes (no clock in it); text is compressed, arrays are not."""
+    """Write a zip with these members in this order. Equal members give equal bytes (no clock in it); text is
+    compressed, arrays are not.
+    """
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
             packed = zipfile.ZIP_DEFLATED if name.endswith(".json") else zipfile.ZIP_STORED

@@ -1,7 +1,7 @@
 """The instrument: everything that is needed to play, and its file, `.terrain` (docs/instrument_file.md).
 
-The file is a zip with `instrument.json`, arrays as safetensors, perhaps a picture and perhaps the autoencoder; nothing in it is ever
-executed or unpickled. Keys and members that this version does not know are kept and written back.
+The file is a zip with `instrument.json`, arrays as safetensors, perhaps a picture and perhaps the autoencoder; nothing
+in it is ever executed or unpickled. Keys and members that this version does not know are kept and written back.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class Instrument:
     ) -> None:
         """
         Raises:
-            InputError: terrain or map give latents of another size than the autoencoder takes, or a preset is not numbers by key.
+            InputError: terrain or map give latents of another size than the autoencoder takes, or a preset is not
+            numbers by key.
         """
         self.autoencoder = autoencoder
         self.terrain = terrain
@@ -109,8 +110,8 @@ class Instrument:
 
         Args:
             path: the file, usually NAME.terrain.
-            embed_autoencoder: put the autoencoder's file into it, so that it plays anywhere; else it is named, with its SHA-256. An
-                instrument that was loaded with its autoencoder inside keeps it inside.
+            embed_autoencoder: put the autoencoder's file into it, so that it plays anywhere; else it is named, with its
+                SHA-256. An instrument that was loaded with its autoencoder inside keeps it inside.
             preview: a PNG, or what makes one; None keeps `self.preview`.
         Raises:
             FileError: `path` cannot be written.
@@ -145,7 +146,8 @@ class Instrument:
             path: a `.terrain` file.
             resolve: finds the autoencoder; `terrain_core.autoencoders.load` if None.
         Raises:
-            FileError: missing, damaged, hostile, from a newer version, or its autoencoder cannot be found or is another one.
+            FileError: missing, damaged, hostile, from a newer version, or its autoencoder cannot be found or is another
+            one.
         """
         path = Path(path)
         with Archive(path) as archive:
@@ -275,7 +277,9 @@ def _shipped_name(autoencoder: Autoencoder) -> str | None:
 
 
 def _reference(autoencoder: Autoencoder, folder: Path) -> dict[str, Any]:
-    """What `instrument.json` says about the autoencoder: its name, its identity, and the path of its file if it has one."""
+    """What `instrument.json` says about the autoencoder: its name, its identity, and the path of its file if it has
+    one.
+    """
     sha256 = getattr(autoencoder, "sha256", None)
     shipped = _shipped_name(autoencoder)
     if shipped is not None:
@@ -286,7 +290,9 @@ def _reference(autoencoder: Autoencoder, folder: Path) -> dict[str, Any]:
 
 
 def _relative(file: Path, folder: Path) -> str:
-    """The file's path from the folder, so that both can be moved together; absolute where there is none (another drive)."""
+    """The file's path from the folder, so that both can be moved together; absolute where there is none (another
+    drive).
+    """
     try:
         return Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
     except ValueError:

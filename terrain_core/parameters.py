@@ -1,11 +1,11 @@
 """The one table of parameters: hosts, editor, command line, the C++ shim and the docs all read it.
 
-Ids are for ever: projects on musicians' disks refer to them. A new parameter gets a new id (under 2^31, since DAWproject stores them
-as signed 32-bit integers), and a parameter that goes leaves its id behind in `RESERVED`.
+Ids are for ever: projects on musicians' disks refer to them. A new parameter gets a new id (under 2^31, since
+DAWproject stores them as signed 32-bit integers), and a parameter that goes leaves its id behind in `RESERVED`.
 
-Plain values are what a musician reads (dB, ms, 0..1); normalised values are what VST3 and Ableton Live store (0..1). The law between the
-two is a straight line for every parameter, so that a straight line between two VST3 points is a straight line in plain values as well
-and VST3 and CLAP automation mean the same.
+Plain values are what a musician reads (dB, ms, 0..1); normalised values are what VST3 and Ableton Live store (0..1).
+The law between the two is a straight line for every parameter, so that a straight line between two VST3 points is a
+straight line in plain values as well and VST3 and CLAP automation mean the same.
 
 `python -m terrain_core.parameters` prints the table as Markdown: it is how `docs/parameters.md` is made.
 """
@@ -99,7 +99,9 @@ class Parameter:
         return (self.clamp(value) - self.low) / (self.high - self.low)
 
     def from_normalised(self, normalised: float) -> float:
-        """0..1 to plain value. Stepped parameters cut 0..1 into equal parts, as VST3 prescribes: min(steps, floor(x * (steps + 1)))."""
+        """0..1 to plain value. Stepped parameters cut 0..1 into equal parts, as VST3 prescribes: min(steps, floor(x *
+        (steps + 1))).
+        """
         if math.isnan(normalised):
             return self.default
         normalised = min(max(normalised, 0.0), 1.0)
@@ -291,7 +293,8 @@ RESERVED: Mapping[range, str] = MappingProxyType(
     {
         range(
             20, 40
-        ): "the latent looper: record, play, overdub, length, quantise, speed, reverse, feedback, mix, slot, undo, clear"
+        ): "the latent looper: record, play, overdub, length, quantise, speed, reverse, feedback, mix, slot, "
+        "undo, clear"
     }
 )
 """Ids that are spoken for but name no parameter yet. Hosts see only what does something."""
@@ -332,7 +335,8 @@ def markdown() -> str:
         "",
         "Made by `python -m terrain_core.parameters`; the table itself is `terrain_core/parameters.py`.",
         "",
-        "Ids never change. Hosts that speak normalised values (VST3) see 0..1 along a straight line from the lowest to the highest value.",
+        "Ids never change. Hosts that speak normalised values (VST3) see 0..1 along a straight line from the lowest to",
+        "the highest value.",
         "",
         "| id | key | name | values (default) | group | what it does |",
         "|---|---|---|---|---|---|",

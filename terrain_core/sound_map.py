@@ -75,9 +75,11 @@ class SoundMap:
     def blend(self, points: NDArray[np.float64], neighbours: NDArray[np.int64]) -> NDArray[np.float32]:
         """Means of the nearest sounds' latents, weighted by inverse distance.
 
-        A sound at distance d weighs (1 / d - 1 / R)², R being the distance of the first sound that no longer takes part: so a
-        sound's weight is zero when it enters or leaves, and moving over the map never makes the blend jump. (Franke and Little's
-        weights for Shepard's method, with a radius that follows the density of sounds.) On a sound, the blend is that sound.
+        A sound at distance d weighs (1 / d - 1 / R)², R being the distance of the first sound that no longer takes
+        part: so a sound's weight is zero when it enters or leaves, and moving over the map never makes the blend jump.
+            (Franke and Little's
+        weights for Shepard's method, with a radius that follows the density of sounds.) On a sound, the blend is that
+        sound.
 
         Args:
             points: shape (m, 2).

@@ -1,4 +1,6 @@
-"""The engine: controls in, audio out. Block mode for hosts (`Engine`), batch mode for lanes known beforehand (`render_batch`)."""
+"""The engine: controls in, audio out. Block mode for hosts (`Engine`), batch mode for lanes known beforehand
+(`render_batch`).
+"""
 
 from terrain_core.engine.batch import TimedMidi, render_batch
 from terrain_core.engine.block import Engine

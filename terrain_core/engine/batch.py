@@ -22,7 +22,9 @@ from terrain_core.parameters import Source
 from terrain_core.tempo import TempoMap
 
 CHUNK_FRAMES = 64
-"""Frames decoded at once: large enough that nothing but the decoder counts, small enough that an hour never sits in memory."""
+"""Frames decoded at once: large enough that nothing but the decoder counts, small enough that an hour never sits in
+memory.
+"""
 
 
 class TimedMidi(NamedTuple):
@@ -53,14 +55,18 @@ def render_batch(
         lanes: parameter key -> lane, in the parameter's plain values; clamped to its range.
         tempo_map: of the song; gives lanes in beats their place, and latent effects the beat.
         sample_rate: of the output, in Hz.
-        start, end: song positions in seconds. A render that starts later is not a part cut from a longer one: the decoder begins afresh.
+        start, end: song positions in seconds. A render that starts later is not a part cut from a longer one: the
+            decoder begins afresh.
         seed: same seed, same noise.
-        constants: parameter key -> plain value of parameters that have no lane; the table's defaults where nothing is said.
-        midi: messages; those before `start` still decide which notes are held there. A lane goes before MIDI for the same parameter.
+        constants: parameter key -> plain value of parameters that have no lane; the table's defaults where nothing is
+            said.
+        midi: messages; those before `start` still decide which notes are held there. A lane goes before MIDI for the
+            same parameter.
         effects: latent effects after the standard ones.
         chunk_frames: how many latent frames are worked through at once.
     Yields:
-        audio (channels, samples), in all round((end - start) * sample_rate) samples; latency is taken off. As lazy as it is asked for.
+        audio (channels, samples), in all round((end - start) * sample_rate) samples; latency is taken off. As lazy as
+        it is asked for.
     Raises:
         InputError: times, keys, sample rate or source that cannot be (when called, not when iterated; a lane that sets
             Source to one the instrument lacks, when it gets there).

@@ -25,12 +25,14 @@ from terrain_core.parameters import Source
 class Engine:
     """An instrument that a host plays. One thread at a time; any number of engines may share an instrument.
 
-    The life of an engine: made (slow: sessions, filters, warm-up; off the audio thread), then `process` block by block, `reset` where
-    the host's stream breaks off (activation, start of a bounce). The output does not depend on how the input is cut into blocks.
+    The life of an engine: made (slow: sessions, filters, warm-up; off the audio thread), then `process` block by block,
+    `reset` where the host's stream breaks off (activation, start of a bounce). The output does not depend on how the
+    input is cut into blocks.
 
-    Song position: frames are numbered from the song's start, so that what is drawn by number (noise) repeats with the song. When the
-    song starts or jumps while something can be heard, the numbers follow and the sound goes on without a seam; when
-    nothing can be heard (run modes Transport and Notes), the stream begins anew, so that playing from a place always gives the same samples.
+    Song position: frames are numbered from the song's start, so that what is drawn by number (noise) repeats with the
+    song. When the song starts or jumps while something can be heard, the numbers follow and the sound goes on without a
+    seam; when nothing can be heard (run modes Transport and Notes), the stream begins anew, so that playing from a
+    place always gives the same samples.
     """
 
     def __init__(
@@ -78,7 +80,9 @@ class Engine:
 
     @property
     def input_delay_frames(self) -> int:
-        """How many frames old incoming audio is when it is decoded (source Input); 0 if the autoencoder cannot encode a stream."""
+        """How many frames old incoming audio is when it is decoded (source Input); 0 if the autoencoder cannot encode
+        a stream.
+        """
         return self._encoder.delay_frames if self._encoder else 0
 
     @property
@@ -106,13 +110,17 @@ class Engine:
         self._controls.set(values)
 
     def reset(self, position: float = 0.0) -> None:
-        """Begin a new stream at a song position in seconds, as if freshly made, with parameters as they are. No note is held."""
+        """Begin a new stream at a song position in seconds, as if freshly made, with parameters as they are. No note
+        is held.
+        """
         self._midi = MidiState()
         self._song.reset(position)
         self._begin()
 
     def process(self, block: Block) -> Audio:
-        """The next `block.samples` samples of output, (channels, samples) at the host's rate, `latency` samples late."""
+        """The next `block.samples` samples of output, (channels, samples) at the host's rate, `latency` samples
+        late.
+        """
         if self._song.enter(block.transport, self._controls["sync_bpm"]):
             if self._player.silent or not self._samples:
                 self._begin()

@@ -25,8 +25,9 @@ def exact_rate(rate_hz: float, what: str) -> Fraction:
 class FrameClock:
     """Frame k starts t_k = k * hop / model_rate seconds after the stream's first host sample.
 
-    Its controls are read at the last host sample that is not later than t_k, called its due sample: a step of a parameter
-    at that very sample counts, and the frame can be computed in the block that holds the sample, never a block later.
+    Its controls are read at the last host sample that is not later than t_k, called its due sample: a step of a
+    parameter at that very sample counts, and the frame can be computed in the block that holds the sample, never a
+    block later.
     """
 
     def __init__(self, hop: int, model_rate_hz: float, host_rate_hz: float) -> None:

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from operator import attrgetter
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
@@ -44,6 +45,25 @@ class Controls:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @cached_property
+    def _first(self) -> list[float]:
+        return self.values[0].tolist() if len(self.values) else []
+
+    def steady(self, key: str) -> float | None:
+        """A parameter's value if it is the same at all frames (there must be one at least), else None.
+
+        Most parameters rest most of the time, and a live engine has one frame at a time: this is far cheaper than to
+        compare arrays.
+        """
+        value = self._first[COLUMN[key]]
+        return value if len(self.values) == 1 or bool((self[key] == value).all()) else None
+
+    def rest_at(self, columns: slice, value: float) -> bool:
+        """Whether some neighbouring parameters all have one value at all frames."""
+        if len(self.values) == 1:
+            return all(here == value for here in self._first[columns])
+        return bool((self.values[:, columns] == value).all())
 
 
 class Breakpoint(NamedTuple):
@@ -182,7 +202,9 @@ class LaneControls:
         return Controls(values)
 
     def hold(self, points: Iterable[ParameterPoint], controls: Controls, due: NDArray[np.int64]) -> Controls:
-        """Lay steps (MIDI) over parameters that no lane drives; `due` are the frames' offsets on the steps' time line."""
+        """Lay steps (MIDI) over parameters that no lane drives; `due` are the frames' offsets on the steps' time
+        line.
+        """
         free = [point for point in points if point.parameter_id not in self.driven]
         for point in free:
             column = _COLUMN_BY_ID[point.parameter_id]

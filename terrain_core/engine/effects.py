@@ -1,7 +1,7 @@
 """Latent effects: latents in, latents out, at the frame rate.
 
-Each keeps what it needs from frame to frame, so that any cutting of a trajectory into runs of frames gives the same result.
-Means and standard deviations are the autoencoder's (`latent_mean`, `latent_std`).
+Each keeps what it needs from frame to frame, so that any cutting of a trajectory into runs of frames gives the same
+result. Means and standard deviations are the autoencoder's (`latent_mean`, `latent_std`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ class Frames:
     """A run of consecutive frames, and what is known at their starts.
 
     Attributes:
-        first: number of the first frame, counted from the song's beginning where the song position is known; may be negative.
+        first: number of the first frame, counted from the song's beginning where the song position is known; may be
+            negative.
         controls: every parameter at every frame.
         beats: (frames,) song position in quarter notes.
         incoming: (frames, D) latents of incoming audio; None where there is none.
@@ -38,7 +39,9 @@ class Frames:
 
 
 class LatentEffect(Protocol):
-    """What stands between source and decoder. Called on the audio thread's behalf: quick, and never raising for odd values."""
+    """What stands between source and decoder. Called on the audio thread's behalf: quick, and never raising for odd
+    values.
+    """
 
     def process(self, latents: Latents, frames: Frames) -> Latents:
         """The next frames: shape (frames, D) in and out. The input must not be changed in place."""
@@ -53,7 +56,8 @@ class Glide:
     """Latents approach their target exponentially: after the time constant, 63 % of the way is done.
 
     y[k] = y[k-1] + (1 - exp(-T / glide)) (x[k] - y[k-1]), T being a frame's length. In the latent domain rather than in
-    coordinates, so that a jump across the terrain goes straight to the new sound instead of passing through all that lies between.
+    coordinates, so that a jump across the terrain goes straight to the new sound instead of passing through all that
+    lies between.
     """
 
     def __init__(self, frame_rate: float) -> None:
@@ -61,11 +65,10 @@ class Glide:
         self._last: Latents | None = None
 
     def process(self, latents: Latents, frames: Frames) -> Latents:
-        glide_ms = frames.controls["glide"]
         if not len(latents):
             return latents
-        if glide_ms.any():
-            latents = self._approach(latents, glide_ms)
+        if frames.controls.steady("glide") != 0:
+            latents = self._approach(latents, frames.controls["glide"])
         self._last = latents[-1]
         return latents
 
@@ -95,10 +98,10 @@ class OffsetAndScale:
         self._scales = slice(COLUMN["scale_1"], COLUMN["scale_1"] + knobs)
 
     def process(self, latents: Latents, frames: Frames) -> Latents:
-        offset = frames.controls.values[:, self._offsets]
-        scale = frames.controls.values[:, self._scales]
-        if not offset.any() and (scale == 1).all():
+        controls = frames.controls
+        if controls.rest_at(self._offsets, 0.0) and controls.rest_at(self._scales, 1.0):
             return latents
+        offset, scale = controls.values[:, self._offsets], controls.values[:, self._scales]
         knobs = len(self._mean)
         out = latents.copy()
         out[:, :knobs] = self._mean + (latents[:, :knobs] - self._mean) * scale + offset * self._std
@@ -116,10 +119,11 @@ class Intensity:
 
     def process(self, latents: Latents, frames: Frames) -> Latents:
         controls = frames.controls
+        target = controls.steady("pressure_target")
+        if controls.steady("intensity") == 1 and target is not None and target != PressureTarget.INTENSITY:
+            return latents
         pressed = controls["pressure_target"] == PressureTarget.INTENSITY
         intensity = controls["intensity"] * np.where(pressed, controls["pressure"], 1.0)
-        if (intensity == 1).all():
-            return latents
         moved: Latents = self._mean + (latents - self._mean) * intensity[:, np.newaxis].astype(np.float32)
         return moved
 
@@ -130,7 +134,8 @@ class Intensity:
 class Noise:
     """Gaussian noise, fresh at every frame, of `noise` standard deviations.
 
-    Drawn from (seed, frame number) alone: any frame can be drawn at any time, and a song position always sounds the same.
+    Drawn from (seed, frame number) alone: any frame can be drawn at any time, and a song position always sounds the
+    same.
     """
 
     def __init__(self, autoencoder: Autoencoder, seed: int) -> None:
@@ -138,9 +143,9 @@ class Noise:
         self._seed = seed
 
     def process(self, latents: Latents, frames: Frames) -> Latents:
-        amount = frames.controls["noise"]
-        if not amount.any():
+        if frames.controls.steady("noise") == 0:
             return latents
+        amount = frames.controls["noise"]
         noise = normal_by_frame(self._seed, frames.first, len(frames), latents.shape[1])
         moved: Latents = latents + amount[:, np.newaxis].astype(np.float32) * self._std * noise
         return moved
@@ -156,8 +161,8 @@ WORDS_PER_BLOCK = 4
 def normal_by_frame(seed: int, first: int, frames: int, size: int) -> NDArray[np.float32]:
     """Standard normal numbers (frames, size) that depend on the seed and each frame's number only.
 
-    Philox is a random function of a counter (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011): each frame has a
-    stretch of the counter to itself. Each 64-bit word makes two normals by Box and Muller's method.
+    Philox is a random function of a counter (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011): each
+    frame has a stretch of the counter to itself. Each 64-bit word makes two normals by Box and Muller's method.
     """
     blocks = -(-size // (2 * WORDS_PER_BLOCK))  # per frame
     generator = np.random.Philox(key=seed, counter=(first * blocks) % (1 << 256))
@@ -171,7 +176,8 @@ def normal_by_frame(seed: int, first: int, frames: int, size: int) -> NDArray[np
 def standard_effects(autoencoder: Autoencoder, seed: int) -> list[LatentEffect]:
     """The effects that every engine has, in their order.
 
-    Glide comes first, so that it smooths the gesture and leaves the knobs after it immediate; noise comes last, so that nothing dulls it.
+    Glide comes first, so that it smooths the gesture and leaves the knobs after it immediate; noise comes last, so that
+    nothing dulls it.
     """
     return [
         Glide(autoencoder.sample_rate / autoencoder.hop),

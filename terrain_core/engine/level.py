@@ -21,16 +21,19 @@ _SILENT_DB = by_key("level").low
 def frame_gains(controls: Controls) -> NDArray[np.float64]:
     """(frames,) linear gain: Level in dB, silent at its bottom, times pressure where Pressure To says so."""
     level_db = controls["level"]
+    if controls.steady("level") == 0 and controls.steady("pressure") == 1:
+        return np.ones(len(controls))
     gains: NDArray[np.float64] = np.where(level_db > _SILENT_DB, 10 ** (level_db / 20), 0.0)
     return np.where(controls["pressure_target"] == PressureTarget.LEVEL, gains * controls["pressure"], gains)
 
 
 class LevelRamp:
-    """Gains read once a frame, applied to every sample: a straight line over the frame, from the frame before's gain to its own.
+    """Gains read once a frame, applied to every sample: a straight line over the frame, from the frame before's gain to
+    its own.
 
     The line is delayed as the decoder's audio is, so that level and latents of one moment are heard together.
-    It stands before the resampler, where frames have a whole number of samples; a gain that changes this slowly passes the resampler
-    unchanged.
+    It stands before the resampler, where frames have a whole number of samples; a gain that changes this slowly passes
+    the resampler unchanged.
     """
 
     def __init__(self, hop: int, delay: int) -> None:
@@ -84,7 +87,8 @@ class Switch(NamedTuple):
 
 
 class Gate:
-    """Opens and closes at the very host sample (plus the engine's latency) at which a note or the transport starts and stops.
+    """Opens and closes at the very host sample (plus the engine's latency) at which a note or the transport starts and
+    stops.
 
     Fades are raised cosines of 10 ms; one that is turned around half-way goes back from where it is.
     """

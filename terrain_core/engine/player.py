@@ -33,10 +33,11 @@ class Faults:
 class Player:
     """One voice of an instrument at a host's sample rate.
 
-    Latency: host sample n of the output is what the controls at host sample n - `latency` lead to. It is the decoder's own delay
-    plus the time soxr holds samples back; zero for a decoder without delay at the host's own rate, since a frame is decoded in
-    the very block in which it starts. That block does the work of the whole frame: a host with short blocks sees one expensive block
-    per frame, with hardly any work between (a host-side thread evens this out, at the price of latency).
+    Latency: host sample n of the output is what the controls at host sample n - `latency` lead to. It is the decoder's
+    own delay plus the time soxr holds samples back; zero for a decoder without delay at the host's own rate, since a
+    frame is decoded in the very block in which it starts. That block does the work of the whole frame: a host with
+    short blocks sees one expensive block per frame, with hardly any work between (a host-side thread evens this out, at
+    the price of latency).
     """
 
     def __init__(
@@ -103,9 +104,9 @@ class Player:
         return self._through_gate(audio, switches)
 
     def _run_switches(self, frames: Frames, due: NDArray[np.int64]) -> list[Switch]:
-        runs = frames.controls["run"]
-        if (runs == self._run.run).all():
+        if frames.controls.steady("run") == self._run.run:
             return []
+        runs = frames.controls["run"]
         return [Switch(offset, run=Run(run)) for offset, run in zip(due.tolist(), runs.tolist(), strict=True)]
 
     def _through_gate(self, audio: Audio, switches: Sequence[Switch]) -> Audio:
@@ -126,11 +127,11 @@ class Player:
         gains = frame_gains(frames.controls) * playable
         return self._resampler.process(self._level.process(audio, gains))
 
-    def _hold_good(self, latents: Latents, playable: NDArray[np.bool_]) -> Latents:
+    def _hold_good(self, latents: Latents, playable: NDArray[np.bool_] | bool) -> Latents:
         """The latents, each frame that no source made, or that holds NaN or infinity, replaced by the last good one."""
-        finite = np.isfinite(latents).all(axis=1)
-        good = finite & playable
-        if not good.all():
+        if playable is not True or not np.isfinite(latents).all():
+            finite = np.isfinite(latents).all(axis=1)
+            good = finite & playable
             self.faults.latent_frames += int((~finite).sum())
             last_good = np.maximum.accumulate(np.where(good, np.arange(len(latents)), -1))
             latents = np.where(last_good[:, np.newaxis] >= 0, latents[last_good], self._good)

@@ -13,11 +13,14 @@ from terrain_core.autoencoders.protocol import Audio
 from terrain_core.engine.clock import exact_rate
 
 QUALITY: Final = "HQ"
-"""soxr's 20-bit quality: linear phase, flat to 0.91 of the lower Nyquist frequency, images and aliases below -100 dB."""
+"""soxr's 20-bit quality: linear phase, flat to 0.91 of the lower Nyquist frequency, images and aliases below -100
+dB.
+"""
 
 
 class Resampler:
-    """soxr's stream: sample n of its output belongs to the same moment as input at n / to_hz seconds, no filter delay in between.
+    """soxr's stream: sample n of its output belongs to the same moment as input at n / to_hz seconds, no filter delay
+    in between.
 
     It only gives samples out some time after they could be known: soxr works in pieces. `latency` bounds that time,
     so whoever waits that long never waits in vain. Equal rates pass through untouched, at once.
@@ -50,10 +53,11 @@ def _stream(from_hz: float, to_hz: float, channels: int) -> soxr.ResampleStream:
 
 @lru_cache
 def latency_samples(from_hz: float, to_hz: float) -> int:
-    """How many output samples soxr is behind its input at worst, whatever the size of the pieces it is fed with. Measured.
+    """How many output samples soxr is behind its input at worst, whatever the size of the pieces it is fed with.
+    Measured.
 
-    What has come out depends on how much went in, not on how it was cut (a test holds soxr to that). So small pieces find the
-    worst moment, up to one piece, which is added.
+    What has come out depends on how much went in, not on how it was cut (a test holds soxr to that). So small pieces
+    find the worst moment, up to one piece, which is added.
     """
     piece = 32
     stream = _stream(from_hz, to_hz, 1)

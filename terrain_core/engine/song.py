@@ -54,7 +54,8 @@ class SongPosition:
     def _slip_seconds(self, seconds: float | None, beat: float | None) -> float:
         """How far the host's position is from the expected one.
 
-        Seconds tell exactly. Beats alone do not: the tempo may have changed within the last block, up to double or down to nothing.
+        Seconds tell exactly. Beats alone do not: the tempo may have changed within the last block, up to double or down
+        to nothing.
         """
         if seconds is not None:
             return seconds - self.seconds
@@ -63,7 +64,9 @@ class SongPosition:
         return (beat - self.beat) * 60 / self.bpm
 
     def beats_at(self, offsets: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Song position in quarter notes at offsets (n,) from the block's start; it stands still while the host does not play."""
+        """Song position in quarter notes at offsets (n,) from the block's start; it stands still while the host does
+        not play.
+        """
         return self.beat + self._speed_beats * offsets.astype(np.float64)
 
     def leave(self, samples: int) -> None:

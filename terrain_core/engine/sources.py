@@ -40,13 +40,17 @@ class TerrainLike(Protocol):
 
 
 class EncoderStream(Protocol):
-    """An encoder with state: audio in, latents out. What an autoencoder's `stream_encoder()` gives, where it has one."""
+    """An encoder with state: audio in, latents out. What an autoencoder's `stream_encoder()` gives, where it has
+    one.
+    """
 
     delay: int
     """Samples of audio beyond a frame's end that must be known before its latents come out."""
 
     def encode(self, audio: Audio) -> Latents:
-        """Take in the next audio (channels, samples), any number of samples; give the latents (frames, D) that have become known."""
+        """Take in the next audio (channels, samples), any number of samples; give the latents (frames, D) that have
+        become known.
+        """
         ...
 
     def reset(self) -> None:
@@ -66,13 +70,20 @@ def stream_encoder(autoencoder: Autoencoder) -> EncoderStream | None:
 
 
 def unit_coordinates(controls: Controls, control_size: int) -> NDArray[np.float64]:
-    """(frames, C) positions in 0..1: X, Y, Z (or pressure in its place), then the middle of whatever dimensions are left."""
-    pressed = controls["pressure_target"] == PressureTarget.Z
-    third = np.where(pressed, controls["pressure"], controls["z"])
+    """(frames, C) positions in 0..1: X, Y, Z (or pressure in its place), then the middle of whatever dimensions are
+    left.
+    """
     coordinates = np.full((len(controls), control_size), MIDDLE)
-    for dimension, values in enumerate((controls["x"], controls["y"], third)[:control_size]):
+    for dimension, values in enumerate((controls["x"], controls["y"], _third(controls))[:control_size]):
         coordinates[:, dimension] = values
     return coordinates
+
+
+def _third(controls: Controls) -> NDArray[np.float64]:
+    target = controls.steady("pressure_target")
+    if target is not None:
+        return controls["pressure"] if target == PressureTarget.Z else controls["z"]
+    return np.where(controls["pressure_target"] == PressureTarget.Z, controls["pressure"], controls["z"])
 
 
 class Sources:
@@ -92,29 +103,34 @@ class Sources:
         """Why a source cannot be played, fit to be shown to a musician; empty if it can."""
         return self._reasons.get(source, "")
 
-    def playable(self, controls: Controls) -> NDArray[np.bool_]:
-        """(frames,): whether the chosen source is there. Where it is not, the latents mean nothing."""
+    def playable(self, controls: Controls) -> NDArray[np.bool_] | bool:
+        """(frames,): whether the chosen source is there; True if it is at all frames. Where it is not, the latents mean
+        nothing.
+        """
         playable: NDArray[np.bool_] = self._available[controls["source"].astype(np.intp)]
-        return playable
+        return True if playable.all() else playable
 
     def latents(self, frames: Frames) -> Latents:
         """(frames, D), a source's own values: they may be of any size, even NaN."""
-        chosen = frames.controls["source"]
-        if len(frames) == 1 and self._available[int(chosen[0])]:
-            return self._of(Source(int(chosen[0])), frames.controls, slice(None), frames.incoming)
+        controls = frames.controls
+        steady = controls.steady("source")
+        if steady is not None and self._available[int(steady)]:
+            return self._of(Source(int(steady)), controls, slice(None), frames.incoming)
+        chosen = controls["source"]
         latents = np.repeat(self._mean[np.newaxis], len(frames), axis=0)
         for source in set(chosen.tolist()) - set(self._reasons):
             rows = chosen == source
-            latents[rows] = self._of(Source(source), Controls(frames.controls.values[rows]), rows, frames.incoming)
+            latents[rows] = self._of(Source(int(source)), Controls(controls.values[rows]), rows, frames.incoming)
         return latents
 
-    def _of(self, source: Source, controls: Controls, rows: NDArray[np.bool_] | slice, incoming: Latents | None
+    def _of(
+        self, source: Source, controls: Controls, rows: NDArray[np.bool_] | slice, incoming: Latents | None
     ) -> Latents:
         if source is Source.TERRAIN and self._terrain is not None:
             return self._terrain.at(unit_coordinates(controls, self._terrain.control_size))
         if source is Source.MAP and self._sound_map is not None:
             return _on_map(self._sound_map, controls)
-        return self._mean if incoming is None else incoming[rows]
+        return np.repeat(self._mean[np.newaxis], len(controls), axis=0) if incoming is None else incoming[rows]
 
 
 def _on_map(sound_map: SoundMap, controls: Controls) -> Latents:
@@ -133,7 +149,8 @@ def _missing(
         reasons[Source.MAP] = "this instrument has no sound map; set Source to Terrain"
     if not hears:
         reasons[Source.INPUT] = (
-            f"there is no incoming audio that the autoencoder {autoencoder.name} could encode; set Source to Terrain or Map"
+            f"there is no incoming audio that the autoencoder {autoencoder.name} could encode; "
+            "set Source to Terrain or Map"
         )
     return reasons
 
@@ -141,8 +158,9 @@ def _missing(
 class InputEncoder:
     """Incoming host audio to latents, one frame at a time.
 
-    A frame is complete only when its last sample has come, and resampler and encoder hold some back: the latents used at a frame's start
-    are those of the audio `delay_frames` frames earlier, always the same number. Before the first is there, they are the mean.
+    A frame is complete only when its last sample has come, and resampler and encoder hold some back: the latents used
+    at a frame's start are those of the audio `delay_frames` frames earlier, always the same number. Before the first is
+    there, they are the mean.
     """
 
     def __init__(self, autoencoder: Autoencoder, stream: EncoderStream, host_rate_hz: float) -> None:
@@ -160,7 +178,9 @@ class InputEncoder:
         self._latents = deque([self._mean] * self.delay_frames)
 
     def feed(self, audio: Audio) -> None:
-        """Take in host audio (channels, samples), channels being whatever the host has; NaN and infinity count as silence."""
+        """Take in host audio (channels, samples), channels being whatever the host has; NaN and infinity count as
+        silence.
+        """
         audio = np.nan_to_num(audio, nan=0.0, posinf=0.0, neginf=0.0)
         self._latents.extend(self._stream.encode(self._resampler.process(self._to_model_channels(audio))))
 

@@ -20,7 +20,14 @@ class LinearAutoencoder:
     name = "linear"
 
     def __init__(
-        self, *, sample_rate: int = 44100, hop: int = 64, latent_size: int = 3, channels: int = 1, delay: int = 0, overlap: int = 3
+        self,
+        *,
+        sample_rate: int = 44100,
+        hop: int = 64,
+        latent_size: int = 3,
+        channels: int = 1,
+        delay: int = 0,
+        overlap: int = 3,
     ) -> None:
         rng = np.random.default_rng(5)
         self.sample_rate, self.hop, self.latent_size, self.channels = sample_rate, hop, latent_size, channels

@@ -93,7 +93,9 @@ def test_set_takes_all_or_nothing() -> None:
     assert state["x"] == 0.1
 
 
-breakpoints = st.lists(st.tuples(st.integers(0, 99), st.floats(0, 1)), max_size=8).map(lambda points: sorted(points, key=lambda p: p[0]))
+breakpoints = st.lists(st.tuples(st.integers(0, 99), st.floats(0, 1)), max_size=8).map(
+    lambda points: sorted(points, key=lambda p: p[0])
+)
 
 
 @given(points=breakpoints, cuts=st.sets(st.integers(1, 99)), lines=st.booleans())
@@ -103,7 +105,9 @@ def test_cutting_a_block_changes_nothing(points: list[tuple[int, float]], cuts: 
     expected = at_every_sample(whole, lines=lines)
     state, pieces = ControlState(), []
     for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), 100], strict=True):
-        inside = [ParameterPoint(X, point.offset - start, point.value) for point in whole if start <= point.offset < end]
+        inside = [
+            ParameterPoint(X, point.offset - start, point.value) for point in whole if start <= point.offset < end
+        ]
         if lines:
             inside.append(ParameterPoint(X, end - 1 - start, float(expected[end - 1])))
         pieces.append(state.advance(inside, lines, [], np.arange(end - start))["x"])

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terrain_core.engine.controls import COLUMN, Controls, ControlState
-from terrain_core.engine.effects import Frames, Glide, Intensity, Noise, OffsetAndScale, normal_by_frame, standard_effects
+from terrain_core.engine.effects import (
+    Frames,
+    Glide,
+    Intensity,
+    Noise,
+    OffsetAndScale,
+    normal_by_frame,
+    standard_effects,
+)
 from terrain_core.parameters import PressureTarget
 from tests.terrain_core.reference_autoencoder import LinearAutoencoder
 
@@ -66,11 +74,15 @@ def test_offset_and_scale_reach_their_own_latent_only(latents: np.ndarray) -> No
 
 
 def test_fewer_latents_than_knobs() -> None:
-    out = OffsetAndScale(LinearAutoencoder(latent_size=2)).process(np.zeros((3, 2), np.float32), frames(3, offset_1=1, offset_5=3))
+    out = OffsetAndScale(LinearAutoencoder(latent_size=2)).process(
+        np.zeros((3, 2), np.float32), frames(3, offset_1=1, offset_5=3)
+    )
     assert out.shape == (3, 2)
 
 
-@pytest.mark.parametrize(("target", "factor"), [(PressureTarget.INTENSITY, 0.25), (PressureTarget.LEVEL, 1.0), (PressureTarget.OFF, 1.0)])
+@pytest.mark.parametrize(
+    ("target", "factor"), [(PressureTarget.INTENSITY, 0.25), (PressureTarget.LEVEL, 1.0), (PressureTarget.OFF, 1.0)]
+)
 def test_intensity_is_the_distance_from_the_mean(latents: np.ndarray, target: PressureTarget, factor: float) -> None:
     out = Intensity(AUTOENCODER).process(latents, frames(60, intensity=1.5, pressure=0.25, pressure_target=target))
     np.testing.assert_allclose(out, MEAN + 1.5 * factor * (latents - MEAN), atol=1e-5)
@@ -111,6 +123,8 @@ def test_any_cutting_gives_the_same_latents(cuts: set[int]) -> None:
     for start, end in zip([0, *sorted(cuts)], [*sorted(cuts), 60], strict=True):
         piece = latents[start:end]
         for effect in effects:
-            piece = effect.process(piece, frames(end - start, 1000 + start, **{k: v[start:end] for k, v in moving.items()}))
+            piece = effect.process(
+                piece, frames(end - start, 1000 + start, **{k: v[start:end] for k, v in moving.items()})
+            )
         pieces.append(piece)
     np.testing.assert_array_equal(np.concatenate(pieces), whole)

@@ -42,7 +42,9 @@ def batch(*args: object, **kwargs: object) -> np.ndarray:
     return np.concatenate(list(render_batch(*args, **kwargs)), axis=1)  # type: ignore[arg-type]
 
 
-def as_points(lanes: dict[str, Lane], tempo_map: TempoMap, rate: float, start: float, samples: int) -> list[list[ParameterPoint]]:
+def as_points(
+    lanes: dict[str, Lane], tempo_map: TempoMap, rate: float, start: float, samples: int
+) -> list[list[ParameterPoint]]:
     """A point at every sample for every lane, in plain values: what an infinitely diligent host would send."""
     seconds = start + np.arange(samples) / rate
     values = {by_key(key): lane.values_at(seconds, tempo_map) for key, lane in lanes.items()}
@@ -58,7 +60,9 @@ def test_batch_equals_block(rate: int, start: float) -> None:
     run = Lane([start, start + 0.1], [Run.NOTES, Run.FREE], [Shape.HOLD] * 2, unit="seconds")
     lanes = {**LANES, "run": run}
     seconds_midi = [TimedMidi(start + n / rate, data) for n, data in midi]
-    rendered = batch(played, lanes, RAMP, rate, start, start + samples / rate, seed=5, midi=seconds_midi, chunk_frames=17)
+    rendered = batch(
+        played, lanes, RAMP, rate, start, start + samples / rate, seed=5, midi=seconds_midi, chunk_frames=17
+    )
 
     engine = Engine(played, rate, seed=5)
     engine.reset(start)
@@ -79,7 +83,9 @@ def test_batch_equals_block(rate: int, start: float) -> None:
 @pytest.mark.parametrize("chunk_frames", [1, 5, 1000])
 def test_chunks_change_nothing(chunk_frames: int) -> None:
     whole = batch(instrument(), LANES, RAMP, 48000, 0.0, 0.4)
-    np.testing.assert_allclose(batch(instrument(), LANES, RAMP, 48000, 0.0, 0.4, chunk_frames=chunk_frames), whole, atol=2e-6)
+    np.testing.assert_allclose(
+        batch(instrument(), LANES, RAMP, 48000, 0.0, 0.4, chunk_frames=chunk_frames), whole, atol=2e-6
+    )
 
 
 def test_twice_the_same_is_the_same() -> None:

@@ -1,7 +1,10 @@
-"""Block mode: the same for any cutting, late by exactly what it says, quiet where it should be, and never shaken by bad input."""
+"""Block mode: the same for any cutting, late by exactly what it says, quiet where it should be, and never shaken by
+bad input.
+"""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,7 +37,9 @@ def point(key: str, offset: int, value: float) -> ParameterPoint:
     return ParameterPoint(by_key(key).id, offset, value)
 
 
-def engine(autoencoder: LinearAutoencoder, sample_rate: float = 44100, terrain: XTerrain | None = None, **parameters: float) -> Engine:
+def engine(
+    autoencoder: LinearAutoencoder, sample_rate: float = 44100, terrain: XTerrain | None = None, **parameters: float
+) -> Engine:
     made = Engine(Instrument(autoencoder, terrain or XTerrain(autoencoder.latent_size)), sample_rate, max_block=256)  # type: ignore[arg-type]
     made.set_parameters(parameters)
     return made
@@ -65,12 +70,20 @@ class Score:
         cuts = {*cuts, *([self.starts_at] if self.starts_at else [])}
         edges = [0, *sorted(cut for cut in cuts if 0 < cut < self.samples), self.samples]
         rate = engine._clock.host_rate
-        return np.concatenate([engine.process(self.block(a, b, rate)) for a, b in zip(edges, edges[1:], strict=False)], axis=1)
+        return np.concatenate([engine.process(self.block(a, b, rate)) for a, b in itertools.pairwise(edges)], axis=1)
 
 
 def gesture(samples: int, rng: np.random.Generator) -> tuple[ParameterPoint, ...]:
     """Many parameters on the move, seeded."""
-    keys = {"x": (0, 1), "y": (0, 1), "level": (-70, 12), "glide": (0, 20), "intensity": (0, 2), "noise": (0, 1), "offset_1": (-3, 3)}
+    keys = {
+        "x": (0, 1),
+        "y": (0, 1),
+        "level": (-70, 12),
+        "glide": (0, 20),
+        "intensity": (0, 2),
+        "noise": (0, 1),
+        "offset_1": (-3, 3),
+    }
     moves = [(int(rng.integers(samples)), key, rng.uniform(*span)) for key, span in keys.items() for _ in range(12)]
     return tuple(point(key, offset, value) for offset, key, value in sorted(moves))
 
@@ -124,7 +137,9 @@ def test_two_engines_of_one_instrument_do_not_disturb_each_other() -> None:
 @pytest.mark.parametrize("delay", [0, 37, 3000])
 @pytest.mark.parametrize("hop", [64, 512])
 def test_the_first_click_that_a_step_makes_leaves_at_its_frame_plus_latency(rate: int, delay: int, hop: int) -> None:
-    """X is 0 and steps to 1 at host time t: the clicks start with the first frame from t on, and peak at its start + latency."""
+    """X is 0 and steps to 1 at host time t: the clicks start with the first frame from t on, and peak at its start +
+    latency.
+    """
     made = engine(ClickAutoencoder(delay=delay, hop=hop), rate, x=0)
     frame = 9
     due = int(made._clock.due(frame, frame + 1)[0])
@@ -163,7 +178,9 @@ def test_at_the_models_own_rate_the_audio_is_the_decoders(rate: int) -> None:
 # Resampling
 
 
-@pytest.mark.parametrize(("model", "host"), [(44100, 48000), (44100, 96000), (44100, 22050), (48000, 44100), (44100, 44101)])
+@pytest.mark.parametrize(
+    ("model", "host"), [(44100, 48000), (44100, 96000), (44100, 22050), (48000, 44100), (44100, 44101)]
+)
 def test_soxr_is_never_later_than_measured(model: int, host: int) -> None:
     rng = np.random.default_rng(0)
     bound = latency_samples(model, host)
@@ -197,7 +214,9 @@ def test_resampled_sines_keep_time_and_shape(model: int, host: int) -> None:
 
 @pytest.mark.parametrize(("rate", "delay"), [(44100, 0), (44100, 37), (44100, 200), (48000, 37)])
 def test_level_and_latents_of_one_moment_are_heard_together(rate: int, delay: int) -> None:
-    """A decoder that shows latent 0: it jumps 0.5 -> 1 with X at the frame where the level begins to fall, linearly over the frame."""
+    """A decoder that shows latent 0: it jumps 0.5 -> 1 with X at the frame where the level begins to fall, linearly
+    over the frame.
+    """
     hop = 512
     made = engine(DirectAutoencoder(delay=delay, hop=hop), rate, x=0.5)
     due = int(made._clock.due(6, 7)[0])
@@ -210,7 +229,9 @@ def test_level_and_latents_of_one_moment_are_heard_together(rate: int, delay: in
     np.testing.assert_allclose(audio[settled], expected[settled], atol=2e-3 if rate != 44100 else 1e-6)
 
 
-@pytest.mark.parametrize(("target", "gain"), [(PressureTarget.LEVEL, 0.25), (PressureTarget.INTENSITY, 0.25), (PressureTarget.OFF, 1.0)])
+@pytest.mark.parametrize(
+    ("target", "gain"), [(PressureTarget.LEVEL, 0.25), (PressureTarget.INTENSITY, 0.25), (PressureTarget.OFF, 1.0)]
+)
 def test_what_pressure_does(target: PressureTarget, gain: float) -> None:
     """The mean is zero and the decoder linear: intensity is heard as level, here."""
     made = engine(DirectAutoencoder(), x=0.8, pressure=0.25, pressure_target=target)
@@ -230,7 +251,9 @@ def test_the_bottom_of_the_fader_is_silence() -> None:
 
 
 def test_level_is_in_decibels() -> None:
-    np.testing.assert_allclose(engine(DirectAutoencoder(), x=0.1, level=12).process(Block(500)), 0.1 * 10 ** (12 / 20), rtol=1e-6)
+    np.testing.assert_allclose(
+        engine(DirectAutoencoder(), x=0.1, level=12).process(Block(500)), 0.1 * 10 ** (12 / 20), rtol=1e-6
+    )
 
 
 # Run modes
@@ -332,7 +355,10 @@ def test_a_song_that_jumps_takes_its_frame_numbers_along_and_goes_on_sounding() 
 
 
 def test_a_tempo_change_is_no_jump() -> None:
-    blocks = [Block(441 * 10, transport=Transport(True, beat, bpm)) for beat, bpm in ((0.0, 120.0), (0.3, 180.0), (0.55, 60.0))]
+    blocks = [
+        Block(441 * 10, transport=Transport(True, beat, bpm))
+        for beat, bpm in ((0.0, 120.0), (0.3, 180.0), (0.55, 60.0))
+    ]
     np.testing.assert_array_equal(recorded(blocks).numbers, range(30))
 
 
@@ -349,7 +375,10 @@ def test_beats_stand_still_while_the_host_does() -> None:
 
 def test_odd_transports_are_survived() -> None:
     nan = float("nan")
-    blocks = [Block(441, transport=Transport(True, nan, nan, nan)), Block(441, transport=Transport(True, 1.0, -5.0, 0.01))]
+    blocks = [
+        Block(441, transport=Transport(True, nan, nan, nan)),
+        Block(441, transport=Transport(True, 1.0, -5.0, 0.01)),
+    ]
     assert np.isfinite(recorded(blocks).beats).all()
 
 
@@ -460,7 +489,9 @@ def test_blocks_that_cannot_be_are_refused() -> None:
 
 
 @given(
-    offsets=st.lists(st.tuples(st.sampled_from(["x", "level", "run", "source"]), st.integers(-50, 500), st.floats()), max_size=20),
+    offsets=st.lists(
+        st.tuples(st.sampled_from(["x", "level", "run", "source"]), st.integers(-50, 500), st.floats()), max_size=20
+    ),
     lines=st.booleans(),
 )
 @settings(max_examples=30, deadline=None)

@@ -21,7 +21,8 @@ instrument = Instrument.load(sys.argv[1])
 audio = Engine(instrument, 8000).process(Block(800))
 rendered = list(render_batch(instrument, {"x": Lane([0.0], [1.0])}, TempoMap.constant(120), 48000, 0.0, 0.1))
 assert abs(audio).max() > 0 and rendered
-print(*sorted({name.partition(".")[0] for name in sys.modules} & {"torch", "scipy", "sklearn", "matplotlib", "lightning"}))
+print(*sorted({name.partition(".")[0] for name in sys.modules} & {"torch", "scipy", "sklearn", "matplotlib",
+"lightning"}))
 """
 
 
@@ -29,6 +30,8 @@ def test_playing_imports_nothing_slow(tmp_path: Path, root: Path) -> None:
     path = tmp_path / "tiny.terrain"
     autoencoder = autoencoders.load_bytes(onnx_bundle())
     Instrument(autoencoder, Terrain.create(2, 2, width=16, features=16)).save(path, embed_autoencoder=True)
-    done = subprocess.run([sys.executable, "-c", PLAY, str(path)], cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", PLAY, str(path)], cwd=root, capture_output=True, text=True, check=False
+    )
     assert done.stderr == ""
     assert done.stdout.strip() == ""

@@ -140,7 +140,9 @@ def test_presets_give_known_parameters_only() -> None:
 
 
 def test_a_preview_can_be_made_while_saving(saved: Path) -> None:
-    Instrument.load(saved, find_linear).save(saved, preview=lambda instrument: PNG + instrument.metadata["title"].encode())
+    Instrument.load(saved, find_linear).save(
+        saved, preview=lambda instrument: PNG + instrument.metadata["title"].encode()
+    )
     assert members(saved)["preview.png"] == PNG + b"Percussion"
 
 
@@ -197,7 +199,9 @@ def test_another_autoencoder_of_that_name_is_refused(tmp_path: Path, tiny: OnnxA
     path = tmp_path / "light.terrain"
     small_instrument(tiny).save(path)
     other = autoencoders.load_bytes(onnx_bundle(hop=32))
-    with pytest.raises(FileError, match=r"instrument.json: was made with an autoencoder 'tiny' whose SHA-256 is .*use the autoencoder"):
+    with pytest.raises(
+        FileError, match=r"instrument.json: was made with an autoencoder 'tiny' whose SHA-256 is .*use the autoencoder"
+    ):
         Instrument.load(path, Named(other))
 
 
@@ -213,7 +217,10 @@ def test_what_has_no_bytes_cannot_be_embedded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"terrain": Terrain.create(2, 4, width=8, features=16)}, "the terrain gives 4 latents, but the autoencoder linear takes 3"),
+        (
+            {"terrain": Terrain.create(2, 4, width=8, features=16)},
+            "the terrain gives 4 latents, but the autoencoder linear takes 3",
+        ),
         ({"sound_map": SoundMap([[0, 0]], [[1.0]])}, "the sound map gives 1 latents"),
         ({"presets": {"a": {"x": float("nan")}}}, "the preset 'a' sets x to nan"),
         ({"presets": {"a": 3}}, "the preset 'a' is 3: expected parameter values by key"),
@@ -349,7 +356,8 @@ def test_a_description_that_makes_no_sense(saved: Path, changes: dict, said: str
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"format": NaN}', b'{"version": ' + b"9" * 5000 + b"}", b"null"]
+    "text",
+    [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"format": NaN}', b'{"version": ' + b"9" * 5000 + b"}", b"null"],
 )
 def test_a_description_that_is_no_json_object(saved: Path, text: bytes) -> None:
     rewrite(saved, lambda parts: parts.update({"instrument.json": text}))
