@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terrain_core.engine.clock import FrameClock
@@ -99,6 +99,7 @@ breakpoints = st.lists(st.tuples(st.integers(0, 99), st.floats(0, 1)), max_size=
 
 
 @given(points=breakpoints, cuts=st.sets(st.integers(1, 99)), lines=st.booleans())
+@settings(deadline=None)
 def test_cutting_a_block_changes_nothing(points: list[tuple[int, float]], cuts: set[int], lines: bool) -> None:
     """Lines are cut as a host cuts them: with a point on the last sample of each piece."""
     whole = [ParameterPoint(X, offset, value) for offset, value in points]
@@ -215,6 +216,7 @@ def test_what_holds_a_note(messages: list[bytes], sounding: bool) -> None:
 
 
 @given(st.lists(st.binary(max_size=4), max_size=30))
+@settings(deadline=None)
 def test_any_bytes_are_survived(messages: list[bytes]) -> None:
     points, _ = said(*messages)
     assert all(0 <= value <= 1 for _, value in points)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terrain_core.engine.controls import COLUMN, Controls, ControlState
@@ -100,6 +100,7 @@ def test_noise_has_the_spread_it_says() -> None:
 
 
 @given(first=st.integers(-(10**6), 10**9), skip=st.integers(0, 50), size=st.integers(1, 40))
+@settings(deadline=None)
 def test_noise_of_a_frame_depends_on_its_number_only(first: int, skip: int, size: int) -> None:
     run = normal_by_frame(7, first, skip + 3, size)
     np.testing.assert_array_equal(run[skip:], normal_by_frame(7, first + skip, 3, size))
@@ -111,6 +112,7 @@ def test_other_seeds_give_other_noise() -> None:
 
 
 @given(cuts=st.sets(st.integers(1, 59)))
+@settings(deadline=None)
 def test_any_cutting_gives_the_same_latents(cuts: set[int]) -> None:
     rng = np.random.default_rng(3)
     latents = rng.normal(size=(60, 11)).astype(np.float32)

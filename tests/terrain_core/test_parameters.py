@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terrain_core.errors import InputError
@@ -71,6 +71,7 @@ def test_default_is_in_range_and_known_by_its_text(parameter: Parameter) -> None
 
 @every_parameter
 @given(normalised=st.floats(0, 1))
+@settings(deadline=None)
 def test_normalised_round_trip(parameter: Parameter, normalised: float) -> None:
     value = parameter.from_normalised(normalised)
     assert parameter.low <= value <= parameter.high
@@ -82,6 +83,7 @@ def test_normalised_round_trip(parameter: Parameter, normalised: float) -> None:
 
 @every_parameter
 @given(normalised=st.floats(0, 1))
+@settings(deadline=None)
 def test_text_round_trip(parameter: Parameter, normalised: float) -> None:
     value = parameter.from_normalised(normalised)
     half_a_digit = 0.0 if parameter.stepped else 0.0005001 if parameter.high - parameter.low <= 10 else 0.05001

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terrain_core.errors import InputError
@@ -63,6 +63,7 @@ def test_moving_over_the_map_never_jumps(scatter: SoundMap, neighbours: int) -> 
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=20))
+@settings(deadline=None)
 def test_each_point_has_its_own_number_of_neighbours(neighbours: list[int]) -> None:
     rng = np.random.default_rng(1)
     scatter = SoundMap(rng.uniform(size=(30, 2)), rng.normal(size=(30, 2)))
