@@ -39,7 +39,7 @@ def test_channel_rule(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(to_channels("a", stereo, 1), [(stereo[0] + stereo[1]) / 2], rtol=1e-6)
     np.testing.assert_array_equal(to_channels("a", stereo[:1], 2), stereo[[0, 0]])
     np.testing.assert_allclose(to_channels("a", np.eye(4, dtype=np.float32), 1), [[0.25] * 4])
-    with pytest.raises(FileError, match="quad.wav: has 4 channels, expected 1 or 2; mix it down"):
+    with pytest.raises(FileError, match=r"quad\.wav: has 4 channels, expected 1 or 2; mix it down"):
         to_channels("quad.wav", np.eye(4, dtype=np.float32), 2)
 
 
