@@ -20,7 +20,7 @@ from pedalboard.io import AudioFile
 
 from terrain_core import parameters
 from terrain_core.autoencoders.protocol import Audio
-from terrain_core.engine import render_batch
+from terrain_core.engine import TimedMidi, render_batch
 from terrain_core.errors import FileError, InputError
 from terrain_core.instrument import Instrument
 from terrain_core.lanes import Lane
@@ -60,6 +60,7 @@ class RenderSettings:
         start: seconds into the project.
         end: seconds; None for the last breakpoint of the lanes.
         seed: for everything that is drawn at random.
+        constants: parameter key -> plain value of parameters that no lane drives; the rest have their defaults.
         effects: the chain that the sound goes through, its tail rendered out.
     """
 
@@ -67,6 +68,7 @@ class RenderSettings:
     start: float = 0.0
     end: float | None = None
     seed: int = 0
+    constants: Mapping[str, float] = field(default_factory=dict)
     effects: Sequence[pedalboard.Plugin] = field(default=())
 
 
@@ -163,7 +165,17 @@ def render(
 
     began = time.perf_counter()
     plain = {key: PlainLane(lane, parameters.by_key(key)) for key, lane in played.items()}
-    sound = render_batch(instrument, plain, project.tempo_map, sample_rate, start, end, seed=settings.seed)
+    sound = render_batch(
+        instrument,
+        plain,
+        project.tempo_map,
+        sample_rate,
+        start,
+        end,
+        seed=settings.seed,
+        constants={key: value for key, value in settings.constants.items() if key not in plain},
+        midi=notes_as_midi(project),
+    )
     channels = 2 if settings.effects else instrument.autoencoder.channels
     levels = Levels()
     with replacing(path) as beside, _writer(beside, sample_rate, channels) as writer:
@@ -185,6 +197,14 @@ def render(
         lanes=played,
         tempo_map=project.tempo_map,
     )
+
+
+def notes_as_midi(project: Project) -> Iterator[TimedMidi]:
+    """The project's notes as note-on and note-off messages; they count where the parameter Run is at Notes."""
+    for note in project.notes:
+        begin, end = project.tempo_map.seconds_at([note.beat, note.beat + note.duration]).tolist()
+        yield TimedMidi(begin, bytes((0x90 | note.channel, note.key, max(1, round(note.velocity * 127)))))
+        yield TimedMidi(end, bytes((0x80 | note.channel, note.key, 0)))
 
 
 @dataclass(frozen=True)

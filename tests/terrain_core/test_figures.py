@@ -98,6 +98,11 @@ def test_a_lane_has_a_figure(lane):
     assert len(lane_figure(lane).axes[0].get_lines()[1].get_xdata()) == len(lane)
 
 
+def test_a_lane_shows_itself():
+    data, _ = DisplayFormatter().format(Lane([0, 1], [0, 1]))
+    assert data["image/png"].startswith(b"\x89PNG")
+
+
 def test_a_notebook_gets_a_player_and_a_picture(steps):
     class Shown:
         def _repr_html_(self) -> str:

@@ -15,7 +15,7 @@ from terrain_core import parameters
 from terrain_core.errors import FileError, InputError
 from terrain_core.lanes import Lane
 from terrain_core.tempo import TempoMap
-from terrain_daws import Project
+from terrain_daws import Note, Project
 from terrain_plugin import render as render_module
 from terrain_plugin.effects_chain import parse_effect
 from terrain_plugin.render import FORMATS, Levels, PlainLane, RenderSettings, lanes_to_play, render
@@ -106,6 +106,29 @@ def test_lanes_reach_parameters_in_their_own_values():
     np.testing.assert_allclose(level, [-60, -24, 12])
     source = PlainLane(ramp, parameters.by_key("source")).values_at(seconds, tempo)
     np.testing.assert_array_equal(source, [0, 1, 2])
+
+
+def test_notes_open_the_sound_where_run_is_notes(instrument, tmp_path):
+    project = Project(
+        "midi", tmp_path / "song.mid", lanes=[Lane([0, 4], [0.2, 0.8], key="x")], notes=[Note(1, 1, 0, 60, 0.5)]
+    )
+    settings = RenderSettings(
+        constants={"run": parameters.Run.NOTES, "level": 6.0, "x": 0.9}
+    )  # the lane counts, not x = 0.9
+    sound = read(render(project, instrument, tmp_path / "song.wav", settings).out)[0]
+    before, during, after = (
+        np.abs(sound[part]).max() for part in (slice(22000), slice(22000, 45000), slice(60000, None))
+    )
+    assert during > 2**-10
+    assert before == after == 0
+
+
+def test_constants_set_what_no_lane_drives(project, instrument, tmp_path):
+    plain = read(render(project, instrument, tmp_path / "plain.wav", SHORT).out)
+    quiet = RenderSettings(start=1.0, end=2.5, constants={"level": -20.0, "x": 0.0})
+    np.testing.assert_allclose(
+        read(render(project, instrument, tmp_path / "quiet.wav", quiet).out), plain / 10, atol=2**-22
+    )
 
 
 def test_lanes_are_chosen_by_name(tmp_path):

@@ -125,14 +125,14 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
-    """`["x=Filter Cutoff"]` -> `{"x": "Filter Cutoff"}`"""
+def parse_assignments(texts: Iterable[str], form: str) -> dict[str, str]:
+    """`["x=Filter Cutoff"]` -> `{"x": "Filter Cutoff"}`; `form` is what the error shows as the right one."""
     pairs = {}
     for text in texts:
-        key, equals, name = text.partition("=")
-        if not (equals and key.strip() and name.strip()):
-            raise InputError(f'{text!r} should read parameter="lane name", e.g. x="Filter Cutoff"')
-        pairs[key.strip()] = name.strip()
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not (key and equals and value):
+            raise InputError(f"{text!r} should read {form}")
+        pairs[key] = value
     return pairs
 
 

@@ -93,6 +93,12 @@ def render(
             help='Let a lane drive a parameter, e.g. x="Filter Cutoff" or x="Track 1/Pan".',
         ),
     ] = None,
+    constants: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Set a parameter that no lane drives, e.g. level=-6 or run=Notes."
+        ),
+    ] = None,
     sample_rate: Annotated[
         int | None, typer.Option("--sr", metavar="HZ", help="Sample rate. Default: the instrument's own.")
     ] = None,
@@ -144,9 +150,10 @@ def render(
         start=parse_time(start, found.tempo_map),
         end=parse_time(end, found.tempo_map) if end is not None else None,
         seed=seed,
+        constants=_constants(constants or []),
         effects=_effects(fx or []),
     )
-    played = lanes_to_play(found, parse_assignments(mapping or []))
+    played = lanes_to_play(found, parse_assignments(mapping or [], 'KEY="LANE", e.g. x="Filter Cutoff"'))
     player = Instrument.load(instrument or DEFAULT_INSTRUMENT)
     left = f"{out} is as it was before" if out.exists() else f"{out} was not written"
     with interruptible(left), progress("rendering", quiet=as_json) as report:
@@ -158,6 +165,14 @@ def render(
         print_json(_as_json(result))
     else:
         _print_result(result)
+
+
+def _constants(texts: list[str]) -> dict[str, float]:
+    from terrain_core.parameters import by_key
+
+    return {
+        key: by_key(key).parse(value) for key, value in parse_assignments(texts, "KEY=VALUE, e.g. level=-6").items()
+    }
 
 
 def _effects(texts: list[str]) -> list[Any]:
