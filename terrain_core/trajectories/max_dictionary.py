@@ -39,7 +39,7 @@ def read_dictionary(path: str | PathLike[str]) -> MaxDictionary:
     """Read a dictionary of nn.terrain.
 
     Raises:
-        FileError: missing, too large, not JSON, without any of the three keys, dimensions of unequal lengths, no numbers;
+        FileError: missing, too large, not JSON, none of the three keys, dimensions of unequal lengths, no numbers;
             the position names trajectory and dimension.
     """
     root = _load(path)

@@ -58,7 +58,7 @@ def test_unit_positions_span_the_bounds(rng: np.random.Generator) -> None:
 
 
 def test_phase_is_not_lost_far_from_the_origin() -> None:
-    """An hour into a timeline at 10 cycles per second, float32 phases would be off by a thousandth of a cycle or more."""
+    """An hour into a timeline at 10 cycles per second, float32 phases would be off by a thousandth of a cycle."""
     terrain = Terrain.create(1, 4, bounds=[[0, 3600]], gauss_scale=10)
     coordinates = np.linspace(3590, 3600, 200)[:, np.newaxis]
     np.testing.assert_allclose(terrain(coordinates), evaluate_in_torch(terrain.arrays(), coordinates), atol=1e-5)
