@@ -49,6 +49,8 @@ def test_a_spectrogram_shows_level_and_pitch(steps):
     assert found.levels_db[loudest[5], 5] == pytest.approx(-3, abs=1.5)
     assert found.levels_db[loudest[25], 25] == pytest.approx(-9, abs=1.5)
     assert found.levels_db[:, 15].max() < FLOOR_DB
+    # Each spectrum is taken around the middle of its piece: the tone begins as it ends.
+    assert found.levels_db[:, 0].max() == pytest.approx(found.levels_db[:, 9].max(), abs=0.1)
     assert found.frequencies[loudest[5]] == pytest.approx(440, rel=0.03)
     assert found.frequencies[loudest[25]] == pytest.approx(2000, rel=0.03)
 
@@ -75,6 +77,7 @@ def test_a_render_shows_sound_lanes_and_tempo_on_one_axis_of_time(steps):
     waveform, spectrogram, lanes, bpm = figure.axes[:4]
     assert {axes.get_xlim() for axes in (waveform, spectrogram, lanes, bpm)} == {(1.0, 4.0)}
     assert lanes.get_legend_handles_labels()[1] == ["x", "pressure"]
+    assert spectrogram.collections[0].get_coordinates()[0, [0, -1], 0].tolist() == pytest.approx([1, 4], abs=0.01)
     curve = {line.get_label(): line for line in lanes.get_lines()}["x"]
     # beat 2.5 falls on 2.25 s: two beats at 60 bpm, half a beat at 120
     assert np.interp(2.25, *curve.get_data()) == pytest.approx(2.5 / 3, abs=1e-3)
