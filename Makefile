@@ -2,13 +2,14 @@
 # make test     format, lint, types, tests: what the CI runs
 # make bench    every benchmark
 # make format   put the code in order
+# make train    the built-in autoencoder and instrument, from nothing: corpus, training, graphs, figures (about an hour)
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 export PYTHON  # make PYTHON=/path/to/python3.12
 
-.PHONY: demo test bench format
+.PHONY: demo test bench format train
 demo: $(READY)
 	$(BIN)/terrain demo
 
@@ -24,6 +25,14 @@ bench: $(READY)
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+train: $(READY)
+	$(BIN)/python -m terrain_core.autoencoders.training corpus
+	$(BIN)/python -m terrain_core.autoencoders.training train --resume
+	$(BIN)/python -m terrain_core.autoencoders.training export
+	$(BIN)/python -m terrain_core.autoencoders.training evaluate
+	$(BIN)/python -m terrain_core.autoencoders.training picture
+	$(BIN)/python scripts/make_default_instrument.py
 
 # The environment follows the two files that say what is in it.
 $(READY): pyproject.toml constraints.txt scripts/setup

@@ -13,7 +13,17 @@ from terrain_core.errors import InputError
 BUILTIN = "builtin"
 _NAMED = {BUILTIN: Path(__file__).parent / "builtin"}
 
-__all__ = ["BUILTIN", "Audio", "Autoencoder", "DecoderStream", "Latents", "OnnxAutoencoder", "load", "load_bytes", "names"]
+__all__ = [
+    "BUILTIN",
+    "Audio",
+    "Autoencoder",
+    "DecoderStream",
+    "Latents",
+    "OnnxAutoencoder",
+    "load",
+    "load_bytes",
+    "names",
+]
 
 
 def names() -> tuple[str, ...]:
@@ -35,7 +45,9 @@ def load(name_or_path: str | Path) -> OnnxAutoencoder:
     path = Path(name_or_path)
     if not path.exists():
         known = ", ".join(names())
-        raise InputError(f"no autoencoder {str(name_or_path)!r}: neither one of the shipped ({known}) nor an existing file")
+        raise InputError(
+            f"no autoencoder {str(name_or_path)!r}: neither one of the shipped ({known}) nor an existing file"
+        )
     return _load_bundle(path)
 
 

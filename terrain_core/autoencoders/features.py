@@ -1,4 +1,4 @@
-"""What the built-in encoder sees of a sound: spectra at two resolutions, the harmonics' levels, the envelope, the pitch.
+"""What the built-in encoder sees of a sound: spectra at two resolutions, harmonics' levels, envelope and pitch.
 
 Computed in numpy at play time and at training time alike, for a whole file or for a stream: the same numbers.
 """

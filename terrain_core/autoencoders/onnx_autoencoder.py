@@ -63,20 +63,26 @@ class Card:
     def parse(text: bytes, path: str) -> Card:
         try:
             raw = json.loads(text)
-            known = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in Card.__dataclass_fields__}
+            names = Card.__dataclass_fields__
+            known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in names}
             card = Card(**known)
         except (ValueError, TypeError, AttributeError) as error:
             raise FileError(path, f"is not an autoencoder's card ({error})", position=CARD) from None
         if card.version > FORMAT_VERSION:
             raise FileError(
-                path, f"has version {card.version}, newer than {FORMAT_VERSION}", position=CARD, hint="update Latent Terrain"
+                path,
+                f"has version {card.version}, newer than {FORMAT_VERSION}",
+                position=CARD,
+                hint="update Latent Terrain",
             )
         sizes = (card.sample_rate, card.channels, card.latent_size, card.hop)
         if not all(isinstance(n, int) and 0 < n < 2**20 for n in sizes) or not 0 <= card.delay < 2**20:
             raise FileError(path, f"states impossible sizes {sizes}", position=CARD)
         statistics = np.array([card.latent_mean, card.latent_std], dtype=np.float64)
         if statistics.shape != (2, card.latent_size) or not np.isfinite(statistics).all():
-            raise FileError(path, f"latent_mean and latent_std are not {card.latent_size} finite numbers", position=CARD)
+            raise FileError(
+                path, f"latent_mean and latent_std are not {card.latent_size} finite numbers", position=CARD
+            )
         return card
 
 
@@ -155,7 +161,9 @@ class OnnxAutoencoder:
             try:
                 session = ort.InferenceSession(self._files[member], options, providers=["CPUExecutionProvider"])
             except Exception as error:  # onnxruntime raises a class of its own per status code, all plain Exceptions
-                raise FileError(self.path, f"is not a graph that can be run ({_first_line(error)})", position=member) from None
+                raise FileError(
+                    self.path, f"is not a graph that can be run ({_first_line(error)})", position=member
+                ) from None
             self._sessions[key] = session
         return self._sessions[key]
 
@@ -211,7 +219,11 @@ class OnnxDecoderStream:
 
     def _noise(self, frames: int) -> NDArray[np.float32]:
         shape = self._autoencoder.card.noise_per_frame
-        drawn = noise.uniform(self._seed, self._frame, frames, int(np.prod(shape))) if shape else np.zeros(frames, np.float32)
+        drawn = (
+            noise.uniform(self._seed, self._frame, frames, int(np.prod(shape)))
+            if shape
+            else np.zeros(frames, np.float32)
+        )
         return drawn.reshape(frames, *shape)
 
     def _run(self, latents: Latents, drawn: NDArray[np.float32]) -> Audio:

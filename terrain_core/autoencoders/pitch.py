@@ -58,7 +58,7 @@ def difference(segments: Float) -> Float:
     mean = np.cumsum(squared[:, 1:], axis=1) / np.arange(1, LONGEST_LAG + 1)
     normalised = np.ones_like(squared)
     normalised[:, 1:] = squared[:, 1:] / np.maximum(mean, 1e-12)
-    return normalised
+    return np.asarray(normalised)
 
 
 def _parabola(values: Float, index: NDArray[np.int64]) -> Float:

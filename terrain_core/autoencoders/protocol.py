@@ -1,6 +1,7 @@
 """What every autoencoder offers to the engine, whatever runtime stands behind it.
 
-Layouts, everywhere in this project: audio is `(channels, samples)` float32, latents are `(frames, latent_size)` float32.
+Layouts, everywhere in this project: audio is `(channels, samples)` float32, latents are `(frames, latent_size)`
+float32.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ class DecoderStream(Protocol):
     """A decoder with state: latents in, audio out, in any chunking.
 
     The life of a stream: made by `Autoencoder.stream`, fed by `decode` in order, `reset` when the transport jumps.
-    Two streams of one autoencoder share weights and disturb each other in nothing. Not thread-safe: one thread at a time.
+    Two streams of one autoencoder share weights and disturb each other in nothing. One thread at a time.
     """
 
     delay: int
-    """Samples by which the audio lags behind the frame it depends on: the first sample that frame k changes is k * hop + delay."""
+    """Samples by which the audio lags: the first sample that frame k changes is k * hop + delay."""
 
     def decode(self, latents: Latents) -> Audio:
         """Decode the next frames.
@@ -32,7 +33,7 @@ class DecoderStream(Protocol):
         Returns:
             shape (channels, frames * hop), each sample finite.
         Raises:
-            InputError: wrong latent size. NaN and infinity are not errors here: they are taken as the latent's mean (0).
+            InputError: wrong latent size. NaN and infinity are no errors: the latent's mean stands in for them.
         """
         ...
 
@@ -43,7 +44,7 @@ class DecoderStream(Protocol):
 
 @runtime_checkable
 class Autoencoder(Protocol):
-    """Audio <-> latents. Instances are read-only once made and may be shared between threads; the state is in the streams."""
+    """Audio <-> latents. Read-only once made, to be shared between threads: the state is in the streams."""
 
     name: str
     sample_rate: int
@@ -54,7 +55,7 @@ class Autoencoder(Protocol):
     hop: int
     """Samples per latent frame; frame_rate = sample_rate / hop"""
     latent_mean: NDArray[np.float32]
-    """(D,): the mean over what the autoencoder was trained on; `intensity` scales around it"""
+    """(D,): mean over what the autoencoder was trained on; `intensity` scales around it"""
     latent_std: NDArray[np.float32]
     """(D,)"""
 
@@ -69,7 +70,7 @@ class Autoencoder(Protocol):
         ...
 
     def decode(self, latents: Latents, *, seed: int = 0) -> Audio:
-        """Decode a whole trajectory: the same samples as a fresh `stream(seed=seed)` gives, with its delay still in it."""
+        """Decode a whole trajectory: what a fresh `stream(seed=seed)` gives, with its delay still in it."""
         ...
 
     def stream(self, *, seed: int = 0, threads: int = 1) -> DecoderStream:

@@ -9,6 +9,7 @@ membranes are modal, with the frequency ratios of Fletcher and Rossing, "The Phy
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -59,7 +60,7 @@ def _phrase(rng: np.random.Generator, low: int, high: int, most_notes: int) -> l
     edges = np.concatenate([[rng.uniform(0.0, 0.08)], cuts, [rng.uniform(0.85, 1.0)]]) * CLIP_SAMPLES
     note = rng.uniform(low, high)
     notes = []
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in itertools.pairwise(edges):
         if end - start > 2000:
             notes.append(Note(int(start), int(end), _hz(float(np.clip(note, low, high)))))
         note += rng.integers(-9, 10) + rng.normal(0, 0.2)
@@ -90,7 +91,9 @@ def _filtered_noise(rng: np.random.Generator, n: int, low_hz: float, high_hz: fl
     return np.asarray(noise / (np.std(noise) + 1e-12))
 
 
-def _harmonics(phase: Signal, pitch_hz: Signal, amplitude: Callable[[int, Signal], Signal | float], most: int) -> Signal:
+def _harmonics(
+    phase: Signal, pitch_hz: Signal, amplitude: Callable[[int, Signal], Signal | float], most: int
+) -> Signal:
     """Sum of amplitude(k, k * f0) * sin(k * phase) over the partials that stay under the guard."""
     total = np.zeros_like(phase)
     for k in range(1, most + 1):
@@ -110,15 +113,16 @@ def _resonances(rng: np.random.Generator, count: int, low_hz: float, high_hz: fl
 
     def body(hz: Signal) -> Signal:
         log_hz = np.log(np.maximum(hz, 1.0))
-        return 0.3 + sum(
+        peaks = [
             h * np.exp(-(((log_hz - np.log(c)) / w) ** 2)) for c, w, h in zip(centres, widths, heights, strict=True)
-        )
+        ]
+        return np.asarray(0.3 + np.sum(peaks, axis=0))
 
     return body
 
 
 def _voice_pitch(rng: np.random.Generator, notes: list[Note], glide_s: float, vibrato_cents: float) -> Signal:
-    """The continuous pitch curve of a sustained instrument: notes joined by glides, vibrato that fades in, slow drift."""
+    """A sustained instrument's pitch curve: notes joined by glides, vibrato that fades in, slow drift."""
     steps = np.full(CLIP_SAMPLES, np.log2(notes[0].pitch_hz))
     vibrato_depth = np.zeros(CLIP_SAMPLES)
     for note in notes:
@@ -211,9 +215,7 @@ def _bowed(rng: np.random.Generator) -> tuple[Signal, Signal]:
     )
     body, tilt = _resonances(rng, 8, 200, 6000), rng.uniform(0.9, 1.5)
     bright = np.clip(level / (level.max() + 1e-9), 0.05, 1.0)
-    tone = _harmonics(
-        _phase_of(pitch), pitch, lambda k, hz: body(hz) * k ** -(tilt + 0.5 * (1 - bright)), 60
-    )
+    tone = _harmonics(_phase_of(pitch), pitch, lambda k, hz: body(hz) * k ** -(tilt + 0.5 * (1 - bright)), 60)
     noise = _filtered_noise(rng, CLIP_SAMPLES, 400, 7000) * rng.uniform(0.005, 0.04)
     return level * (tone + noise), _sounding(pitch, level)
 

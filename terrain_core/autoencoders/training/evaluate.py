@@ -24,7 +24,7 @@ Reconstruct = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (samples,)
 
 @dataclass(frozen=True)
 class Score:
-    """Of one sound: auraloss' MultiResolutionSTFTLoss with its own defaults, and the mean distance of 80 log-mel bands in dB."""
+    """Of one sound: auraloss' MultiResolutionSTFTLoss by its defaults; mean distance of 80 log-mel bands in dB."""
 
     stft: float
     mel_db: float
@@ -57,7 +57,9 @@ class PcaGriffinLim:
         self._mel = LogMel(fft_size, self.hop, bands)
         self._window = torch.hann_window(fft_size)
         self._inverse = torch.linalg.pinv(self._mel.filters)
-        rows = [self._mel(torch.from_numpy(np.array(a))[None])[0].T for a in split.audio[:: max(1, len(split.audio) // 400)]]
+        rows = [
+            self._mel(torch.from_numpy(np.array(a))[None])[0].T for a in split.audio[:: max(1, len(split.audio) // 400)]
+        ]
         frames = torch.cat(rows)
         self._mean = frames.mean(dim=0)
         self._basis = torch.linalg.svd(frames - self._mean, full_matrices=False).Vh[:latent_size]

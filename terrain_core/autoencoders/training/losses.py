@@ -6,7 +6,7 @@ import auraloss
 import torch
 from torch import Tensor, nn
 
-from terrain_core.autoencoders.features import SAMPLE_RATE, mel_edges, triangles
+from terrain_core.autoencoders.features import mel_edges, triangles
 
 MEL_FLOOR = 1e-4
 """-80 dBFS for a sine: quieter parts count as silence."""
@@ -14,7 +14,10 @@ DB_PER_NEPER = 8.685889638
 
 
 class LogMel(nn.Module):
-    """Natural logarithm of mel-band magnitudes, a full-scale sine being about 0. (batch, samples) -> (batch, bands, n)."""
+    """Logarithm of mel-band magnitudes, a full-scale sine being about 0. (batch, samples) -> (batch, bands, n)."""
+
+    filters: Tensor
+    window: Tensor
 
     def __init__(self, fft_size: int, hop: int, bands: int) -> None:
         super().__init__()

@@ -59,7 +59,7 @@ class ModelConfig:
 
 
 class CausalStack(nn.Module):
-    """Linear in, residual dilated convolutions of kernel 3 over frames, linear out; (batch, frames, channels) throughout."""
+    """Linear in, residual dilated convolutions of kernel 3, linear out; (batch, frames, channels) throughout."""
 
     def __init__(self, inputs: int, width: int, outputs: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
@@ -95,6 +95,9 @@ class CausalStack(nn.Module):
 class Encoder(nn.Module):
     """Features with one frame of look-ahead -> posterior mean and log-variance; latent 0 is the tracked pitch."""
 
+    feature_mean: Tensor
+    feature_std: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.register_buffer("feature_mean", torch.zeros(features.FEATURES))
@@ -103,7 +106,7 @@ class Encoder(nn.Module):
         self.stack = CausalStack(features.FEATURES, config.width, 2 * self.free, config.encoder_dilations)
 
     def forward(self, feature: Tensor, cache: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """feature (batch, frames + 1, FEATURES) -> mean (batch, frames, D), log-variance (batch, frames, D - 1), cache."""
+        """(batch, frames + 1, FEATURES) -> mean (batch, frames, D), log-variance (batch, frames, D - 1), cache."""
         octave = feature[..., features.PITCH_COLUMN]
         here, following = octave[:, :-1], octave[:, 1:]
         # The decoder reaches a frame's pitch at the frame's end, half-way to the next frame's centre.
@@ -123,7 +126,7 @@ def _interpolation(positions: np.ndarray, knots: np.ndarray) -> Tensor:
 
 
 def _inverse_dft(size: int) -> Tensor:
-    """The inverse real DFT as a matrix (size + 2, size), for rows [real parts, imaginary parts]; a product, as graphs want it."""
+    """The inverse real DFT as a matrix (size + 2, size), for rows [real parts, imaginary parts]."""
     bins = size // 2 + 1
     turns = np.arange(bins)[:, None] * np.arange(size)[None] / size
     weight = np.full((bins, 1), 2.0 / size)
@@ -147,9 +150,18 @@ class HarmonicHead(nn.Module):
     controls_per_subframe = HARMONICS + COLOUR_BANDS + len(MODES) + NOISE_BANDS
     outputs = SUBFRAMES * controls_per_subframe + ENVELOPE_STEPS
 
+    ratios: Tensor
+    noise_interpolation: Tensor
+    audible: Tensor
+    grain_basis: Tensor
+    ramp: Tensor
+    fine_ramp: Tensor
+
     def __init__(self) -> None:
         super().__init__()
-        ratios = torch.cat([torch.arange(1, HARMONICS + 1, dtype=torch.float64), torch.tensor(MODES, dtype=torch.float64)])
+        ratios = torch.cat(
+            [torch.arange(1, HARMONICS + 1, dtype=torch.float64), torch.tensor(MODES, dtype=torch.float64)]
+        )
         self.register_buffer("ratios", ratios, persistent=False)
         bins_hz = np.arange(NOISE_BINS) * SAMPLE_RATE / NOISE_WINDOW
         knots = np.linspace(mel(40.0), mel(20000.0), NOISE_BANDS)
@@ -158,7 +170,9 @@ class HarmonicHead(nn.Module):
         audible[[0, -1]] = 0.0  # noise at 0 Hz would be a random step per grain
         self.register_buffer("audible", audible, persistent=False)
         half_sine = torch.sin(torch.pi * (torch.arange(NOISE_WINDOW) + 0.5) / NOISE_WINDOW)
-        self.register_buffer("grain_basis", _inverse_dft(NOISE_WINDOW) * half_sine * NOISE_WINDOW**0.5, persistent=False)
+        self.register_buffer(
+            "grain_basis", _inverse_dft(NOISE_WINDOW) * half_sine * NOISE_WINDOW**0.5, persistent=False
+        )
         ramp = (torch.arange(SUBHOP) + 1.0) / SUBHOP
         self.register_buffer("ramp", ramp, persistent=False)
         step = HOP // ENVELOPE_STEPS
@@ -175,7 +189,7 @@ class HarmonicHead(nn.Module):
         fine = raw[..., -ENVELOPE_STEPS:].reshape(batch, frames * ENVELOPE_STEPS).clamp(-8.0, 3.0).exp()
         spectral = raw[..., :-ENVELOPE_STEPS].reshape(batch, frames * SUBFRAMES, self.controls_per_subframe)
         sizes = [HARMONICS, COLOUR_BANDS, len(MODES), NOISE_BANDS]
-        partial, colour, modal, noise = spectral.split(sizes, dim=-1)
+        partial, colour, modal, noise = torch.split(spectral, sizes, dim=-1)
         held = pitch_hz[..., None].expand(-1, -1, SUBFRAMES).reshape(batch, frames * SUBFRAMES, 1)
         hz = held * self.ratios.float()
         log_level = torch.cat([partial, modal], dim=-1) + self._colour_at(colour, hz) - 6.0
@@ -184,7 +198,7 @@ class HarmonicHead(nn.Module):
         return level, magnitude, fine
 
     def _colour_at(self, colour: Tensor, hz: Tensor) -> Tensor:
-        """The spectral envelope, given at COLOUR_BANDS points of the mel scale, read off at the partials' frequencies."""
+        """The envelope, given at COLOUR_BANDS points of the mel scale, read off at the partials' frequencies."""
         low, high = float(mel(40.0)), float(mel(20000.0))
         place = (2595.0 * torch.log10(1.0 + hz / 700.0) - low) * ((COLOUR_BANDS - 1) / (high - low))
         place = place.clamp(0.0, COLOUR_BANDS - 1.001)
@@ -282,6 +296,7 @@ class IstftHead(nn.Module):
     fft_size = 1024
     inner = 128
     outputs = SUBFRAMES * inner
+    window: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -321,6 +336,7 @@ class MultibandHead(nn.Module):
     bands = 16
     channels = (128, 64, 32)
     outputs = 128
+    synthesis: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -356,10 +372,12 @@ class _Residual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x)
+        deviation: Tensor = self.layers(x)
+        return x + deviation
 
 
-HEADS = {"harmonic": HarmonicHead, "istft": IstftHead, "multiband": MultibandHead}
+Head = HarmonicHead | IstftHead | MultibandHead
+HEADS: dict[str, type[Head]] = {"harmonic": HarmonicHead, "istft": IstftHead, "multiband": MultibandHead}
 
 
 class Autoencoder(nn.Module):
@@ -369,7 +387,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
-        self.head = HEADS[config.head]()
+        self.head: Head = HEADS[config.head]()
         self.decoder = CausalStack(config.latent_size, config.width, self.head.outputs, config.decoder_dilations)
         nn.init.normal_(self.decoder.leave.weight, std=0.02)
         nn.init.zeros_(self.decoder.leave.bias)
@@ -387,5 +405,7 @@ class Autoencoder(nn.Module):
         if isinstance(self.head, HarmonicHead):
             shape = (batch, frames * SUBFRAMES, NOISE_BINS)
             noise = torch.rand(shape, generator=generator, device=latents.device)
-            return self.head(raw, latents[..., 0], noise, HeadState.initial(batch, latents.device))[0]
-        return self.head(raw)
+            audio: Tensor = self.head(raw, latents[..., 0], noise, HeadState.initial(batch, latents.device))[0]
+        else:
+            audio = self.head(raw)
+        return audio

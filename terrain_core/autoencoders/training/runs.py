@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from terrain_core.autoencoders import features
@@ -25,7 +27,8 @@ def open_run(folder: Path) -> Autoencoder:
     for path in (weights, config):
         if not path.is_file():
             raise FileError(path, "is not there", hint="let the training run end first")
-    shape = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(config.read_text()).items()}
+    stored = json.loads(config.read_text())
+    shape: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
     model = Autoencoder(ModelConfig(**shape))
     model.load_state_dict(load_file(weights))
     return model.eval()
@@ -34,10 +37,10 @@ def open_run(folder: Path) -> Autoencoder:
 def reconstructor(model: Autoencoder) -> Reconstruct:
     """Audio -> latents -> audio through torch, noise seeded."""
 
-    def reconstruct(audio: np.ndarray) -> np.ndarray:
+    def reconstruct(audio: NDArray[np.float32]) -> NDArray[np.float32]:
         feature = features.extract(np.pad(audio, (0, features.HOP)))
         with torch.inference_mode():
             latents = model.encode(torch.from_numpy(feature)[None])[0]
-            return model.decode(latents, torch.Generator().manual_seed(0))[0, : len(audio)].numpy()
+            return np.asarray(model.decode(latents, torch.Generator().manual_seed(0))[0, : len(audio)])
 
     return reconstruct

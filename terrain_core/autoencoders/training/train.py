@@ -1,9 +1,10 @@
-"""Training of the built-in autoencoder with Lightning; the same steps and seed give the same run on the same machine."""
+"""Training of the built-in autoencoder with Lightning; the same steps and seed give the same run on one machine."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import lightning
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -54,9 +56,10 @@ class TrainingModule(lightning.LightningModule):
         stft, mel = self.loss(self.model.decode(latents), audio)
         kl = kl_per_frame(mean[..., 1:], log_variance)
         self.log_dict({"stft": stft, "mel": mel, "kl": kl}, prog_bar=True)
-        return stft + self.settings.mel_weight * mel + self.settings.kl_weight * kl
+        total: Tensor = stft + self.settings.mel_weight * mel + self.settings.kl_weight * kl
+        return total
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         settings = self.settings
         optimizer = torch.optim.AdamW(self.parameters(), settings.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4)
         low = settings.last_learning_rate / settings.learning_rate
@@ -81,7 +84,9 @@ def measure_features(model: Autoencoder, split: Split) -> None:
     model.encoder.feature_std.copy_(torch.from_numpy(std))
 
 
-def train(split: Split, config: ModelConfig, settings: TrainSettings, folder: Path, resume: bool = False) -> Autoencoder:
+def train(
+    split: Split, config: ModelConfig, settings: TrainSettings, folder: Path, resume: bool = False
+) -> Autoencoder:
     """Train; checkpoints, the loss curve (CSV) and the final `model.safetensors` are left in `folder`."""
     lightning.seed_everything(settings.seed, verbose=False)
     module = TrainingModule(config, settings)
@@ -97,16 +102,16 @@ def train(split: Split, config: ModelConfig, settings: TrainSettings, folder: Pa
         callbacks=[ModelCheckpoint(folder, save_last=True, every_n_train_steps=200, save_top_k=0)],
         enable_progress_bar=False,
         enable_model_summary=False,
-        log_every_n_steps=20,
+        log_every_n_steps=min(20, settings.steps),
     )
-    trainer.fit(module, DataLoader(crops, settings.batch), ckpt_path=last if resume and last.exists() else None)
+    with warnings.catch_warnings():
+        # Lightning 2.6 under torch 2.13: its own use of a deprecated tree type, and its advice on loader workers.
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=".*does not have many workers")
+        trainer.fit(module, DataLoader(crops, settings.batch), ckpt_path=last if resume and last.exists() else None)
     save_weights(module.model, folder / "model.safetensors")
     return module.model
 
 
 def save_weights(model: Autoencoder, path: Path) -> None:
     save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, path)
-
-
-def settings_dict(settings: TrainSettings) -> dict[str, object]:
-    return asdict(settings)

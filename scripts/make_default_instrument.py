@@ -1,0 +1,132 @@
+"""Make the instrument that plays when none is named: terrain_core/instruments/default.terrain.
+
+A map to be played at sight. X goes through seven timbres, from wind through flutes, voices, pads and strings to plucked
+and struck metal; Y goes through three octaves of a pentatonic scale, low to high. Around each note lies a small
+plateau, so that a hand that rests is in tune, and between plateaus the pitch glides. Inside a plateau X moves through
+the frames of a real phrase, so that even a small gesture is alive.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrain_core import autoencoders, instrument
+from terrain_core.autoencoders.features import MIDDLE_C_HZ
+from terrain_core.autoencoders.training.corpus import FAMILIES, make_clip
+from terrain_core.autoencoders.training.model import OCTAVES_PER_PITCH_UNIT
+from terrain_core.sound_map import SoundMap
+from terrain_core.terrain import Terrain
+from terrain_core.terrain.fit import FitSettings, fit
+
+OUT = Path(instrument.__file__).parent / "instruments" / "default.terrain"
+FRAMES = 12
+"""Latent frames of a phrase that lie side by side in one plateau."""
+PLATEAU = 0.62
+"""Part of a note's band that is level."""
+SCALE = (0, 3, 5, 7, 10)
+"""Minor pentatonic, semitones."""
+LOWEST_NOTE, OCTAVES = 45, 3
+
+
+@dataclass(frozen=True)
+class Column:
+    """One timbre: a clip of the corpus' split "demo" and how loud it is to be, in dB over the others."""
+
+    name: str
+    family: str
+    turn: int
+    pitched: bool = True
+
+
+COLUMNS = (
+    Column("wind", "noises", 0, pitched=False),
+    Column("flute", "winds", 4),
+    Column("voice", "voices", 1),
+    Column("pad", "pads", 1),
+    Column("strings", "bowed", 2),
+    Column("plucked", "plucked", 3),
+    Column("metal", "bars", 2),
+)
+
+
+def sounding_frames(encoder: autoencoders.OnnxAutoencoder, column: Column) -> NDArray[np.float32]:
+    """The FRAMES latents in a row of the column's clip during which it is loudest and steadiest in pitch."""
+    clip = make_clip("demo", list(FAMILIES).index(column.family) + column.turn * len(FAMILIES))
+    audio = clip.audio / np.abs(clip.audio).max() * 0.5
+    latents = encoder.encode(audio[None])
+    whole = audio[: len(audio) // 1024 * 1024].reshape(-1, 1024)
+    level_db = 10 * np.log10(np.mean(whole**2, axis=1) + 1e-9)
+    scores = [
+        level_db[k : k + FRAMES].mean() - 100 * latents[k : k + FRAMES, 0].std()
+        for k in range(4, len(level_db) - FRAMES)
+    ]
+    start = 4 + int(np.argmax(scores))
+    return latents[start : start + FRAMES]
+
+
+def notes() -> NDArray[np.float64]:
+    """Latent 0 of every note of the scale, low to high."""
+    midi = [LOWEST_NOTE + 12 * octave + step for octave in range(OCTAVES) for step in SCALE] + [
+        LOWEST_NOTE + 12 * OCTAVES
+    ]
+    hz = 440.0 * 2.0 ** ((np.array(midi) - 69) / 12)
+    return np.asarray(np.log2(hz / MIDDLE_C_HZ) / OCTAVES_PER_PITCH_UNIT)
+
+
+def landscape(encoder: autoencoders.OnnxAutoencoder) -> tuple[NDArray[np.float64], NDArray[np.float32], list[str]]:
+    """Coordinates (n, 2), latents (n, D) and names (n) of the terrain's examples."""
+    pitches = notes()
+    width, height = 1 / len(COLUMNS), 1 / len(pitches)
+    across = (np.arange(FRAMES) / (FRAMES - 1) - 0.5) * PLATEAU * width
+    up = np.array([-0.5, 0.0, 0.5]) * PLATEAU * height
+    coordinates, latents, names = [], [], []
+    for i, column in enumerate(COLUMNS):
+        frames = sounding_frames(encoder, column)
+        for j, pitch in enumerate(pitches):
+            for dy in up:
+                row = frames.copy()
+                row[:, 0] = pitch + (row[:, 0] - row[:, 0].mean() if column.pitched else 0.0)
+                centre = np.array([(i + 0.5) * width, (j + 0.5) * height + dy])
+                coordinates.append(centre + np.stack([across, np.zeros(FRAMES)], axis=1))
+                latents.append(row)
+                names += [f"{column.name} {j + 1}"] * FRAMES
+    return np.concatenate(coordinates), np.concatenate(latents), names
+
+
+def make(out: Path, epochs: int) -> None:
+    encoder = autoencoders.load(autoencoders.BUILTIN)
+    coordinates, latents, names = landscape(encoder)
+    terrain = Terrain.create(
+        2,
+        encoder.latent_size,
+        bounds=np.array([[0.0, 1.0], [0.0, 1.0]]),
+        gauss_scale=3.0,
+        width=128,
+        features=256,
+        seed=1,
+    )
+    report = fit(terrain, coordinates, latents, FitSettings(epochs=epochs, jitter=0.002))
+    metadata = {
+        "title": "Latent Terrain, the first landscape",
+        "timbres": [column.name for column in COLUMNS],
+        "scale": "A minor pentatonic, A2 to A5",
+        "licence": "GPL-3.0-or-later",
+    }
+    middle = slice(FRAMES // 2, None, FRAMES)
+    sounds = SoundMap(coordinates[middle][1::3], latents[middle][1::3], names[FRAMES // 2 :: FRAMES][1::3])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    instrument.Instrument(encoder, terrain, sounds, metadata=metadata).save(out)
+    print(f"{out}: {len(coordinates)} examples, PSNR {report.psnr:.1f} dB, {out.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--epochs", type=int, default=300)
+    arguments = parser.parse_args()
+    make(arguments.out, arguments.epochs)
