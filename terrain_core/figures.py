@@ -7,7 +7,7 @@ first figure is drawn.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -140,6 +140,7 @@ def render_figure(
     *,
     start: float = 0.0,
     title: str = "",
+    markers: Iterable[tuple[str, float]] = (),
 ) -> Figure:
     """A rendered file as one picture: waveform and spectrogram above, the lanes that played it and the tempo below.
 
@@ -148,6 +149,7 @@ def render_figure(
         lanes: parameter key -> lane; None for the sound alone.
         tempo_map: needed for lanes in beats; also draws the tempo and the bar lines.
         start: where in the project the file begins, seconds.
+        markers: names and where they stand, seconds.
     """
     sound = overview(path)
     played = dict(lanes or {}) if tempo_map else {}
@@ -157,6 +159,9 @@ def render_figure(
     figure.suptitle(title or Path(path).name, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
     _draw_waveform(axes[0], sound, start)
     _draw_spectrogram(axes[1], sound, start)
+    for name, second in markers:
+        if start <= second < start + sound.seconds:
+            axes[0].text(second, 1.02, name, transform=axes[0].get_xaxis_transform(), fontsize=9, color=INK)
     if played and tempo_map:
         seconds = np.linspace(start, start + sound.seconds, COLUMNS)
         _draw_lanes(axes[2], {key: (seconds, lane.values_at(seconds, tempo_map)) for key, lane in played.items()})

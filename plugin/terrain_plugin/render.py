@@ -84,6 +84,7 @@ class Render:
         realtime_factor: seconds of sound made in a second of computing.
         start: where in the project the file begins, seconds.
         lanes, tempo_map: what was played.
+        markers: the project's, names and seconds.
     """
 
     out: Path
@@ -97,12 +98,23 @@ class Render:
     start: float = field(repr=False)
     lanes: Mapping[str, Lane] = field(repr=False)
     tempo_map: TempoMap = field(repr=False)
+    markers: tuple[tuple[str, float], ...] = field(repr=False)
 
     def figure(self) -> Figure:
         """Waveform, spectrogram, lanes and tempo in one picture."""
         from terrain_core.figures import render_figure
 
-        return render_figure(self.out, self.lanes, self.tempo_map, start=self.start)
+        return render_figure(self.out, self.lanes, self.tempo_map, start=self.start, markers=self.markers)
+
+    def path(self, points: int = 4000) -> NDArray[np.float64]:
+        """Where X and Y went, shape (points, 2), in 0..1; a parameter without a lane stands at its default."""
+        seconds = np.linspace(self.start, self.start + self.seconds, points)
+        columns = []
+        for key in ("x", "y"):
+            lane = self.lanes.get(key)
+            default = np.full(points, parameters.by_key(key).default)
+            columns.append(lane.values_at(seconds, self.tempo_map) if lane else default)
+        return np.stack(columns, axis=1)
 
     def _repr_html_(self) -> str:
         from terrain_core.notebook import render_html
@@ -196,6 +208,7 @@ def render(
         start=start,
         lanes=played,
         tempo_map=project.tempo_map,
+        markers=tuple((marker.name, float(project.tempo_map.seconds_at(marker.beat))) for marker in project.markers),
     )
 
 

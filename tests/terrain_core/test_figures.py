@@ -73,7 +73,8 @@ def test_what_is_no_sound_is_named(tmp_path):
 
 def test_a_render_shows_sound_lanes_and_tempo_on_one_axis_of_time(steps):
     tempo = TempoMap([TempoPoint(0, 60), TempoPoint(2, 120)])
-    figure = render_figure(steps, {"x": Lane([0, 3], [0, 1]), "pressure": Lane([1], [0.5])}, tempo, start=1.0)
+    played = {"x": Lane([0, 3], [0, 1]), "pressure": Lane([1], [0.5])}
+    figure = render_figure(steps, played, tempo, start=1.0, markers=[("before", 0.5), ("Verse", 2.0)])
     waveform, spectrogram, lanes, bpm = figure.axes[:4]
     assert {axes.get_xlim() for axes in (waveform, spectrogram, lanes, bpm)} == {(1.0, 4.0)}
     assert lanes.get_legend_handles_labels()[1] == ["x", "pressure"]
@@ -82,6 +83,7 @@ def test_a_render_shows_sound_lanes_and_tempo_on_one_axis_of_time(steps):
     # beat 2.5 falls on 2.25 s: two beats at 60 bpm, half a beat at 120
     assert np.interp(2.25, *curve.get_data()) == pytest.approx(2.5 / 3, abs=1e-3)
     assert bpm.get_lines()[0].get_ydata()[[0, -1]].tolist() == [60, 120]
+    assert [(text.get_text(), text.get_position()[0]) for text in waveform.texts] == [("Verse", 2.0)]
     assert lanes.get_ylabel() == "value"
     assert bpm.get_xlabel() == "time in seconds"
 

@@ -210,6 +210,15 @@ def test_an_interrupted_render_leaves_the_old_file(project, instrument, tmp_path
     assert list(tmp_path.iterdir()) == [out]
 
 
+def test_a_render_knows_its_way_over_the_terrain(project, instrument, tmp_path):
+    lanes = {"x": project.lanes_by_key()["x"]}
+    done = render(project, instrument, tmp_path / "song.wav", SHORT, lanes=lanes)
+    path = done.path(points=4)
+    np.testing.assert_allclose(path[:, 0], lanes["x"].values_at([1.0, 1.5, 2.0, 2.5], project.tempo_map))
+    np.testing.assert_array_equal(path[:, 1], 0.5)
+    assert dict(done.markers)["Gathering"] == 10.0  # beat 16 at 96 bpm
+
+
 def test_a_render_shows_itself_in_a_notebook(project, instrument, tmp_path):
     data, _ = DisplayFormatter().format(render(project, instrument, tmp_path / "song.ogg", SHORT))
     assert data["text/html"].startswith('<audio controls style="width: 100%" src="data:audio/ogg;base64,')

@@ -34,27 +34,28 @@ def demo(
     """
     from terrain_core.figures import save_figure
     from terrain_core.instrument import Instrument
-    from terrain_core.notebook import instrument_png
-    from terrain_core.safe_write import replacing
+    from terrain_core.pictures import View, draw_trajectories, map_picture, sample_terrain, save_picture
     from terrain_daws import read
     from terrain_plugin.render import render as render_project
     from terrain_plugin.shipped import DEFAULT_INSTRUMENT, example
 
     project = read(example("gesture.dawproject"))
     instrument = Instrument.load(DEFAULT_INSTRUMENT)
+    assert instrument.terrain is not None, "the shipped instrument has a terrain"
     out.mkdir(parents=True, exist_ok=True)
     sound, render_picture, terrain_picture = out / "demo.wav", out / "render.png", out / "terrain.png"
     with interruptible(f"{out} has what was complete, each file whole"), progress("rendering", quiet=as_json) as report:
         result = render_project(project, instrument, sound, progress=report)
         save_figure(result.figure(), render_picture)
-        with replacing(terrain_picture) as beside:
-            beside.write_bytes(instrument_png(instrument))
+        view = View.whole(instrument.terrain)
+        terrain = map_picture(sample_terrain(instrument.terrain, view, view.size()))
+        save_picture(draw_trajectories(terrain, View(0, 0, 1, 1), [result.path()]), terrain_picture)
     if as_json:
         print_json({**_as_json(result), "pictures": [str(render_picture), str(terrain_picture)]})
         return
     _print_result(result)
     print(f"waveform, spectrogram and lanes: {render_picture}")
-    print(f"the terrain that was played: {terrain_picture}")
+    print(f"the terrain and the way through it: {terrain_picture}")
 
 
 def lanes(project: ProjectFile, as_json: AsJson = False) -> None:
