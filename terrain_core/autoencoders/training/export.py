@@ -22,8 +22,10 @@ from terrain_core.autoencoders.training.model import (
 )
 from terrain_core.autoencoders.training.train import save_weights
 
-MOST_ERROR = 1e-5
-"""Between torch and the graphs, of full scale and of the largest latent: float32 rounding through the partial bank's phases."""
+MOST_AUDIO_ERROR = 1e-5
+"""Between torch and the graph, of full scale: float32 rounding through the partial bank's phases."""
+MOST_LATENT_ERROR = 1e-3
+"""Between torch and the graph, in standard deviations of a latent."""
 
 
 class DecoderGraph(nn.Module):
@@ -115,7 +117,7 @@ def export(model: Autoencoder, split: Split, folder: Path, notes: dict[str, obje
     """Standardise the latents, write the bundle and check the graphs against torch over 64 frames in uneven chunks.
 
     Raises:
-        RuntimeError: they differ by more than MOST_ERROR; the figure is in the message.
+        RuntimeError: they differ by more than rounding explains; the figures are in the message.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
@@ -164,13 +166,16 @@ def export(model: Autoencoder, split: Split, folder: Path, notes: dict[str, obje
     )
     (folder / onnx_autoencoder.CARD).write_text(json.dumps(asdict(card), indent=1) + "\n")
     save_weights(model, folder / "weights.safetensors")
-    error = compare(model, folder, split)
-    if error > MOST_ERROR:
-        raise RuntimeError(f"the exported graphs differ from torch by {error:.2e} (at most {MOST_ERROR:.0e})")
+    of_audio, of_latents = compare(model, folder, split)
+    if of_audio > MOST_AUDIO_ERROR or of_latents > MOST_LATENT_ERROR:
+        raise RuntimeError(
+            f"the graphs differ from torch by {of_audio:.1e} of full scale (at most {MOST_AUDIO_ERROR:.0e}) "
+            f"and {of_latents:.1e} of a latent (at most {MOST_LATENT_ERROR:.0e})"
+        )
 
 
-def compare(model: Autoencoder, folder: Path, split: Split) -> float:
-    """Largest difference between torch and the graphs, streamed in uneven chunks: of full scale, of the largest latent."""
+def compare(model: Autoencoder, folder: Path, split: Split) -> tuple[float, float]:
+    """Largest difference between torch and the graphs, of audio streamed in uneven chunks and of latents."""
     from terrain_core.autoencoders import noise
 
     frames = 64
@@ -186,6 +191,7 @@ def compare(model: Autoencoder, folder: Path, split: Split) -> float:
     cache = np.zeros((model.encoder.stack.cache_frames, model.config.width), np.float32)
     latents = session.run(["latents"], {"features": feature, "cache": cache})[0]
     stream = bundle.stream()
-    got = np.concatenate([stream.decode(latents[a:b]) for a, b in ((0, 1), (1, 20), (20, 64))], axis=1)
-    of_latents = np.abs(latents - mean[0].numpy()).max() / np.abs(latents).max()
-    return float(max(np.abs(got - expected).max(), of_latents))
+    # The same latents to both: a pitch that differs by a rounding error drifts apart in phase.
+    played = mean[0].numpy()
+    got = np.concatenate([stream.decode(played[a:b]) for a, b in ((0, 1), (1, 20), (20, 64))], axis=1)
+    return float(np.abs(got - expected).max()), float(np.abs(latents - mean[0].numpy()).max())
