@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,12 +36,8 @@ class Commands(TyperGroup):
         except TerrainError as error:
             complain(str(error))
             raise typer.Exit(BAD_INPUT) from error
-        except BrokenPipeError:
-            # The reader has gone (`terrain lanes … | head`). Python would complain again when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
         except OSError as error:
-            if error.filename is None:
+            if error.filename is None:  # a broken pipe, for one, with which typer ends in silence
                 raise
             complain(f"{error.filename}: {error.strerror}")
             raise typer.Exit(BAD_INPUT) from error
