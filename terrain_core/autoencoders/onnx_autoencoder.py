@@ -44,6 +44,9 @@ class Card:
         noise_per_frame: shape of the noise input after the frame axis; empty if the decoder draws none.
         delay: samples by which the decoder's audio lags behind the frame it depends on.
         features: name of the feature extractor the encoder wants; "" if there is no encoder.
+        frames_per_call: how many frames the decoder takes at once at the most. Matrix products of other sizes round
+            otherwise, so that only 1 gives the same bits for every way of cutting a stream; a decoder whose weights are
+            many times larger than the cache gains from more.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Card:
     latent_std: tuple[float, ...]
     noise_per_frame: tuple[int, ...] = ()
     features: str = ""
+    frames_per_call: int = 64
     version: int = FORMAT_VERSION
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -75,7 +79,7 @@ class Card:
                 position=CARD,
                 hint="update Latent Terrain",
             )
-        sizes = (card.sample_rate, card.channels, card.latent_size, card.hop)
+        sizes = (card.sample_rate, card.channels, card.latent_size, card.hop, card.frames_per_call)
         if not all(isinstance(n, int) and 0 < n < 2**20 for n in sizes) or not 0 <= card.delay < 2**20:
             raise FileError(path, f"states impossible sizes {sizes}", position=CARD)
         statistics = np.array([card.latent_mean, card.latent_std], dtype=np.float64)
@@ -214,7 +218,8 @@ class OnnxDecoderStream:
         for start in range(0, len(latents), NOISE_FRAMES):
             piece = latents[start : start + NOISE_FRAMES]
             drawn = self._noise(len(piece))
-            parts += [self._run(piece[k : k + 1], drawn[k : k + 1]) for k in range(len(piece))]
+            n = card.frames_per_call
+            parts += [self._run(piece[k : k + n], drawn[k : k + n]) for k in range(0, len(piece), n)]
         return np.concatenate(parts, axis=1)
 
     def _noise(self, frames: int) -> NDArray[np.float32]:
@@ -227,14 +232,12 @@ class OnnxDecoderStream:
         return drawn.reshape(frames, *shape)
 
     def _run(self, latents: Latents, drawn: NDArray[np.float32]) -> Audio:
-        """One frame, always one: matrix products of other sizes round otherwise, and every way of cutting a stream must
-        give the same bits. It costs nothing: a frame is work enough for a call."""
         feed: State = {"latents": latents, **self._state}
         if self._autoencoder.card.noise_per_frame:
             feed["noise"] = drawn
         audio, *state = self._session.run(self._outputs, feed)
         self._state = dict(zip(self._state, state, strict=True))
-        self._frame += 1
+        self._frame += len(latents)
         return cast(Audio, audio)
 
 

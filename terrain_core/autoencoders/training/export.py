@@ -18,7 +18,6 @@ from terrain_core.autoencoders.training.model import (
     Autoencoder,
     HarmonicHead,
     HeadState,
-    hz_of_octave,
 )
 from terrain_core.autoencoders.training.train import save_weights
 
@@ -48,11 +47,17 @@ class DecoderGraph(nn.Module):
         envelope: Tensor,
     ) -> tuple[Tensor, ...]:
         raw, cache_out = self.trunk(latents[None], cache[None])
-        # The pitch is kept in octaves from middle C, so that zero is a valid start.
-        before = HeadState(phase[None], hz_of_octave(octave[None]), level[None], tail[None], envelope[None])
+        before = HeadState(phase[None], octave[None], level[None], tail[None], envelope[None])
         audio, after = self.head(raw, latents[None, :, 0], noise.reshape(1, -1, NOISE_BINS), before)
-        octave_out = torch.log2(after.pitch_hz[0] / features.MIDDLE_C_HZ)
-        return audio, cache_out[0], after.phase[0], octave_out, after.level[0], after.noise_tail[0], after.envelope[0]
+        return (
+            audio,
+            cache_out[0],
+            after.phase[0],
+            after.octave[0],
+            after.level[0],
+            after.noise_tail[0],
+            after.envelope[0],
+        )
 
 
 class EncoderGraph(nn.Module):
@@ -162,6 +167,7 @@ def export(model: Autoencoder, split: Split, folder: Path, notes: dict[str, obje
         latent_std=tuple(round(float(x), 6) for x in std),
         noise_per_frame=(features.SUBFRAMES, NOISE_BINS),
         features="harmonic-442",
+        frames_per_call=1,
         notes={**notes, "config": model.config.as_dict()},
     )
     (folder / onnx_autoencoder.CARD).write_text(json.dumps(asdict(card), indent=1) + "\n")

@@ -140,8 +140,11 @@ def mel(hz: np.ndarray | float) -> np.ndarray:
 
 
 def hz_of_octave(octave: Tensor) -> Tensor:
-    """Octaves from middle C -> Hz. (exp2 would read better, but the ONNX operator set has none.)"""
-    return features.MIDDLE_C_HZ * torch.exp(octave * math.log(2.0))
+    """Octaves from middle C -> Hz in double precision, or a rounding error in the pitch would grow in the phase.
+
+    (exp2 would read better, but the ONNX operator set has none.)
+    """
+    return features.MIDDLE_C_HZ * torch.exp(octave.double() * math.log(2.0))
 
 
 class HarmonicHead(nn.Module):
@@ -220,28 +223,28 @@ class HarmonicHead(nn.Module):
             audio (batch, frames * HOP) and the next call's state.
         """
         pitch = pitch.detach()  # a spectral loss has no useful gradient towards frequency; the tracker knows it
-        pitch_hz = hz_of_octave((pitch * OCTAVES_PER_PITCH_UNIT).clamp(-3.5, 4.5))
-        level, magnitude, fine = self.amplitudes(raw, pitch_hz)
-        tonal, phase = self._partials(level, pitch_hz, state)
+        octave = (pitch * OCTAVES_PER_PITCH_UNIT).clamp(-3.5, 4.5)
+        level, magnitude, fine = self.amplitudes(raw, hz_of_octave(octave).float())
+        tonal, phase = self._partials(level, octave, state)
         noise, tail = self._noise(magnitude, fine, noise_phase, state)
-        following = HeadState(phase, pitch_hz[:, -1:], level[:, -1:], tail, fine[:, -1:])
+        following = HeadState(phase, octave[:, -1:], level[:, -1:], tail, fine[:, -1:])
         return tonal + noise, following
 
-    def _partials(self, level: Tensor, pitch_hz: Tensor, state: HeadState) -> tuple[Tensor, Tensor]:
-        batch, frames = pitch_hz.shape
-        before_hz = torch.cat([state.pitch_hz, pitch_hz[:, :-1]], dim=1)
-        jumps = (torch.log2(pitch_hz) - torch.log2(before_hz)).abs() > PITCH_JUMP_OCTAVES
-        start = torch.where(jumps, pitch_hz, before_hz).double() / SAMPLE_RATE
-        end = pitch_hz.double() / SAMPLE_RATE
+    def _partials(self, level: Tensor, octave: Tensor, state: HeadState) -> tuple[Tensor, Tensor]:
+        batch, frames = octave.shape
+        before = torch.cat([state.octave, octave[:, :-1]], dim=1)
+        jumps = (octave - before).abs() > PITCH_JUMP_OCTAVES
+        start = hz_of_octave(torch.where(jumps, octave, before)) / SAMPLE_RATE
+        end = hz_of_octave(octave) / SAMPLE_RATE
         # Turns of the fundamental: cumulated over frames in double precision, a closed parabola within a frame.
         per_frame = HOP * 0.5 * (start + end)
         turns = state.phase[:, :1] + torch.cumsum(per_frame, dim=1)
-        before = torch.cat([state.phase[:, :1], turns[:, :-1]], dim=1)
+        started = torch.cat([state.phase[:, :1], turns[:, :-1]], dim=1)
         # Each sub-frame starts from a wrapped phase per partial, so that single precision is enough inside it.
         n = torch.arange(HOP, dtype=torch.float64, device=level.device)
         inside = start[..., None] * n + (0.5 / HOP) * (end - start)[..., None] * n * n
         inside = inside.reshape(batch, frames, SUBFRAMES, SUBHOP)
-        anchor = (before[..., None] + inside[..., 0]).reshape(batch, frames * SUBFRAMES, 1) * self.ratios
+        anchor = (started[..., None] + inside[..., 0]).reshape(batch, frames * SUBFRAMES, 1) * self.ratios
         anchor = (anchor - anchor.floor()).float()
         local = (inside - inside[..., :1]).reshape(batch, frames * SUBFRAMES, SUBHOP, 1).float()
         turns_inside = torch.addcmul(anchor[:, :, None], local, self.ratios.float())
@@ -269,14 +272,14 @@ class HeadState:
 
     Attributes:
         phase: (batch, 1) float64, turns of the fundamental since the start.
-        pitch_hz: (batch, 1).
+        octave: (batch, 1), pitch in octaves from middle C.
         level: (batch, 1, partials).
         noise_tail: (batch, 1, SUBHOP), the second half of the last grain.
         envelope: (batch, 1).
     """
 
     phase: Tensor
-    pitch_hz: Tensor
+    octave: Tensor
     level: Tensor
     noise_tail: Tensor
     envelope: Tensor
@@ -287,7 +290,7 @@ class HeadState:
             return torch.zeros(batch, *shape, device=device)
 
         silent = zeros(1, HARMONICS + len(MODES))
-        return HeadState(zeros(1).double(), zeros(1) + features.MIDDLE_C_HZ, silent, zeros(1, SUBHOP), zeros(1))
+        return HeadState(zeros(1).double(), zeros(1), silent, zeros(1, SUBHOP), zeros(1))
 
 
 class IstftHead(nn.Module):
