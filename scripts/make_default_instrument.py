@@ -25,7 +25,11 @@ from terrain_core.terrain.fit import FitSettings, fit
 
 OUT = Path(instrument.__file__).parent / "instruments" / "default.terrain"
 FRAMES = 12
-"""Latent frames of a phrase that lie side by side in one plateau."""
+"""Examples that lie side by side in one plateau."""
+LEVEL_DB = -17.0
+"""RMS of every timbre when it is held, in dB of full scale."""
+MOST_VIBRATO = 15 / 1800
+"""What is kept of the phrase's own vibrato, in units of latent 0: 15 cents."""
 PLATEAU = 0.62
 """Part of a note's band that is level."""
 SCALE = (0, 3, 5, 7, 10)
@@ -35,38 +39,56 @@ LOWEST_NOTE, OCTAVES = 45, 3
 
 @dataclass(frozen=True)
 class Column:
-    """One timbre: a clip of the corpus' split "demo" and how loud it is to be, in dB over the others."""
+    """One timbre: the clip of the corpus' split "demo" it comes from.
+
+    Attributes:
+        family, turn: the clip is the family's `turn`-th.
+        span: latent frames of the clip that are spread over a plateau; few where the sound dies away.
+    """
 
     name: str
     family: str
     turn: int
-    pitched: bool = True
+    span: int = 12
 
 
 COLUMNS = (
-    Column("wind", "noises", 0, pitched=False),
+    Column("wind", "noises", 0),
     Column("flute", "winds", 4),
     Column("voice", "voices", 1),
     Column("pad", "pads", 1),
     Column("strings", "bowed", 2),
-    Column("plucked", "plucked", 3),
-    Column("metal", "bars", 2),
+    Column("plucked", "plucked", 3, span=2),
+    Column("metal", "bars", 2, span=2),
 )
 
 
+def held_level_db(encoder: autoencoders.OnnxAutoencoder, frames: NDArray[np.float32]) -> float:
+    """RMS of the frames' mean, held for half a second at middle C."""
+    held = np.repeat(frames.mean(axis=0, keepdims=True), 24, axis=0)
+    held[:, 0] = 0.0
+    return float(20 * np.log10(encoder.decode(held)[0, 8192:].std()))
+
+
 def sounding_frames(encoder: autoencoders.OnnxAutoencoder, column: Column) -> NDArray[np.float32]:
-    """The FRAMES latents in a row of the column's clip during which it is loudest and steadiest in pitch."""
-    clip = make_clip("demo", list(FAMILIES).index(column.family) + column.turn * len(FAMILIES))
-    audio = clip.audio / np.abs(clip.audio).max() * 0.5
-    latents = encoder.encode(audio[None])
+    """FRAMES latents from the part of the column's clip that is loudest and steadiest in pitch, at LEVEL_DB."""
+    audio = make_clip("demo", list(FAMILIES).index(column.family) + column.turn * len(FAMILIES)).audio
+    gain = 1.0
+    for _ in range(4):  # level is not linear in the latents, so it is approached
+        latents = encoder.encode(gain * audio[None])
+        frames = latents[_best_start(audio, latents, column.span) :][: column.span]
+        gain *= 10 ** ((LEVEL_DB - held_level_db(encoder, frames)) / 20)
+    places = np.linspace(0, column.span - 1, FRAMES)
+    spread = [np.interp(places, np.arange(column.span), frames[:, d]) for d in range(frames.shape[1])]
+    return np.stack(spread, axis=1).astype(np.float32)
+
+
+def _best_start(audio: NDArray[np.float32], latents: NDArray[np.float32], span: int) -> int:
     whole = audio[: len(audio) // 1024 * 1024].reshape(-1, 1024)
     level_db = 10 * np.log10(np.mean(whole**2, axis=1) + 1e-9)
-    scores = [
-        level_db[k : k + FRAMES].mean() - 100 * latents[k : k + FRAMES, 0].std()
-        for k in range(4, len(level_db) - FRAMES)
-    ]
-    start = 4 + int(np.argmax(scores))
-    return latents[start : start + FRAMES]
+    starts = range(4, len(level_db) - span)
+    scores = [level_db[k : k + span].mean() - 100 * latents[k : k + span, 0].std() for k in starts]
+    return starts[int(np.argmax(scores))]
 
 
 def notes() -> NDArray[np.float64]:
@@ -90,7 +112,7 @@ def landscape(encoder: autoencoders.OnnxAutoencoder) -> tuple[NDArray[np.float64
         for j, pitch in enumerate(pitches):
             for dy in up:
                 row = frames.copy()
-                row[:, 0] = pitch + (row[:, 0] - row[:, 0].mean() if column.pitched else 0.0)
+                row[:, 0] = pitch + np.clip(row[:, 0] - np.median(row[:, 0]), -MOST_VIBRATO, MOST_VIBRATO)
                 centre = np.array([(i + 0.5) * width, (j + 0.5) * height + dy])
                 coordinates.append(centre + np.stack([across, np.zeros(FRAMES)], axis=1))
                 latents.append(row)
@@ -105,12 +127,12 @@ def make(out: Path, epochs: int) -> None:
         2,
         encoder.latent_size,
         bounds=np.array([[0.0, 1.0], [0.0, 1.0]]),
-        gauss_scale=3.0,
+        gauss_scale=4.0,
         width=128,
         features=256,
         seed=1,
     )
-    report = fit(terrain, coordinates, latents, FitSettings(epochs=epochs, jitter=0.002))
+    report = fit(terrain, coordinates, latents, FitSettings(epochs=epochs))
     metadata = {
         "title": "Latent Terrain, the first landscape",
         "timbres": [column.name for column in COLUMNS],
@@ -127,6 +149,6 @@ def make(out: Path, epochs: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--epochs", type=int, default=300)
+    parser.add_argument("--epochs", type=int, default=500)
     arguments = parser.parse_args()
     make(arguments.out, arguments.epochs)
