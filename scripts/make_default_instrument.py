@@ -28,8 +28,8 @@ FRAMES = 12
 """Examples that lie side by side in one plateau."""
 LEVEL_DB = -17.0
 """RMS of every timbre when it is held, in dB of full scale."""
-MOST_VIBRATO = 15 / 1800
-"""What is kept of the phrase's own vibrato, in units of latent 0: 15 cents."""
+MOST_VIBRATO = 8 / 1800
+"""What is kept of the phrase's own vibrato, in units of latent 0: 8 cents."""
 PLATEAU = 0.62
 """Part of a note's band that is level."""
 SCALE = (0, 3, 5, 7, 10)

@@ -30,8 +30,8 @@ DECODER, ENCODER = "decoder.onnx", "encoder.onnx"
 MOST_BYTES = 2**30
 """A bundle that claims to hold more than this is refused."""
 
-NOISE_FRAMES = 256
-"""Frames whose noise is drawn at once: bounds memory."""
+NOISE_FRAMES = 64
+"""Frames whose noise is drawn at once: setting up the generator costs as much as ten frames' noise."""
 
 State = dict[str, NDArray[Any]]
 
@@ -191,6 +191,8 @@ class OnnxDecoderStream:
         self._seed = seed
         self._clean = _zero_state(session, given=("latents", "noise"))
         self._outputs = [output.name for output in session.get_outputs()]
+        self._drawn = np.zeros((0, *autoencoder.card.noise_per_frame), np.float32)
+        self._drawn_from = 0
         self.reset()
 
     def reset(self, frame_index: int = 0) -> None:
@@ -214,27 +216,26 @@ class OnnxDecoderStream:
         finite = np.isfinite(latents)
         if not finite.all():
             latents = np.where(finite, latents, self._autoencoder.latent_mean)
-        parts = [np.zeros((card.channels, 0), np.float32)]
-        for start in range(0, len(latents), NOISE_FRAMES):
-            piece = latents[start : start + NOISE_FRAMES]
-            drawn = self._noise(len(piece))
-            n = card.frames_per_call
-            parts += [self._run(piece[k : k + n], drawn[k : k + n]) for k in range(0, len(piece), n)]
-        return np.concatenate(parts, axis=1)
+        n = card.frames_per_call
+        parts = [self._run(latents[k : k + n]) for k in range(0, len(latents), n)]
+        if len(parts) == 1:
+            return parts[0]
+        return np.concatenate(parts, axis=1) if parts else np.zeros((card.channels, 0), np.float32)
 
     def _noise(self, frames: int) -> NDArray[np.float32]:
-        shape = self._autoencoder.card.noise_per_frame
-        drawn = (
-            noise.uniform(self._seed, self._frame, frames, int(np.prod(shape)))
-            if shape
-            else np.zeros(frames, np.float32)
-        )
-        return drawn.reshape(frames, *shape)
+        """The noise of the next frames, (frames, *noise_per_frame), drawn ahead."""
+        start = self._frame - self._drawn_from
+        if start < 0 or start + frames > len(self._drawn):
+            start, self._drawn_from = 0, self._frame
+            shape = self._autoencoder.card.noise_per_frame
+            count = max(frames, NOISE_FRAMES)
+            self._drawn = noise.uniform(self._seed, self._frame, count, int(np.prod(shape))).reshape(count, *shape)
+        return self._drawn[start : start + frames]
 
-    def _run(self, latents: Latents, drawn: NDArray[np.float32]) -> Audio:
+    def _run(self, latents: Latents) -> Audio:
         feed: State = {"latents": latents, **self._state}
         if self._autoencoder.card.noise_per_frame:
-            feed["noise"] = drawn
+            feed["noise"] = self._noise(len(latents))
         audio, *state = self._session.run(self._outputs, feed)
         self._state = dict(zip(self._state, state, strict=True))
         self._frame += len(latents)

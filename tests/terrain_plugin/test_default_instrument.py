@@ -33,7 +33,7 @@ def test_a_hand_that_rests_is_in_tune(instrument: Instrument, column: int) -> No
         latents = instrument.terrain.at(np.array([[(column + 0.5) / COLUMNS, (row + 0.5) / len(NOTES)]]))
         octaves = 1.5 * float(latents[0, 0])
         cents.append(1200 * octaves - 100 * (note - 60))
-    # The phrases' own vibrato of up to 15 cents is left in, and the fit is true to about ten.
+    # The phrases' own vibrato of up to 8 cents is left in, and the fit is true to about ten.
     assert np.median(np.abs(cents)) < 12.0
     assert np.abs(cents).max() < 40.0
 
