@@ -27,7 +27,7 @@ OUT = Path(instrument.__file__).parent / "instruments" / "default.terrain"
 FRAMES = 12
 """Examples that lie side by side in one plateau."""
 LEVEL_DB = -17.0
-"""RMS of every timbre when it is held, in dB of full scale."""
+"""RMS of the loudest frame of every timbre when it is held, its onset included, in dB of full scale."""
 MOST_VIBRATO = 8 / 1800
 """What is kept of the phrase's own vibrato, in units of latent 0: 8 cents."""
 PLATEAU = 0.62
@@ -43,13 +43,15 @@ class Column:
 
     Attributes:
         family, turn: the clip is the family's `turn`-th.
-        span: latent frames of the clip that are spread over a plateau; few where the sound dies away.
+        span: latent frames of the clip that are spread over a plateau; 1 where the sound dies away.
+        after: frames that are passed over first, where the attack is not what is to be held.
     """
 
     name: str
     family: str
     turn: int
     span: int = 12
+    after: int = 0
 
 
 COLUMNS = (
@@ -58,16 +60,16 @@ COLUMNS = (
     Column("voice", "voices", 1),
     Column("pad", "pads", 1),
     Column("strings", "bowed", 2),
-    Column("plucked", "plucked", 3, span=2),
-    Column("metal", "bars", 2, span=2),
+    Column("plucked", "plucked", 3, span=1, after=5),
+    Column("metal", "bars", 2, span=1, after=3),
 )
 
 
 def held_level_db(encoder: autoencoders.OnnxAutoencoder, frames: NDArray[np.float32]) -> float:
-    """RMS of the frames' mean, held for half a second at middle C."""
+    """The loudest 23 ms of the frames' mean, held for half a second at middle C."""
     held = np.repeat(frames.mean(axis=0, keepdims=True), 24, axis=0)
     held[:, 0] = 0.0
-    return float(20 * np.log10(encoder.decode(held)[0, 8192:].std()))
+    return float(20 * np.log10(encoder.decode(held)[0].reshape(24, -1).std(axis=1).max()))
 
 
 def sounding_frames(encoder: autoencoders.OnnxAutoencoder, column: Column) -> NDArray[np.float32]:
@@ -76,7 +78,7 @@ def sounding_frames(encoder: autoencoders.OnnxAutoencoder, column: Column) -> ND
     gain = 1.0
     for _ in range(4):  # level is not linear in the latents, so it is approached
         latents = encoder.encode(gain * audio[None])
-        frames = latents[_best_start(audio, latents, column.span) :][: column.span]
+        frames = latents[_best_start(audio, latents, column.span) + column.after :][: column.span]
         gain *= 10 ** ((LEVEL_DB - held_level_db(encoder, frames)) / 20)
     places = np.linspace(0, column.span - 1, FRAMES)
     spread = [np.interp(places, np.arange(column.span), frames[:, d]) for d in range(frames.shape[1])]
@@ -86,7 +88,7 @@ def sounding_frames(encoder: autoencoders.OnnxAutoencoder, column: Column) -> ND
 def _best_start(audio: NDArray[np.float32], latents: NDArray[np.float32], span: int) -> int:
     whole = audio[: len(audio) // 1024 * 1024].reshape(-1, 1024)
     level_db = 10 * np.log10(np.mean(whole**2, axis=1) + 1e-9)
-    starts = range(4, len(level_db) - span)
+    starts = range(4, len(level_db) - span - 8)
     scores = [level_db[k : k + span].mean() - 100 * latents[k : k + span, 0].std() for k in starts]
     return starts[int(np.argmax(scores))]
 
