@@ -25,7 +25,9 @@ from terrain_core.terrain.fit import FitSettings, fit
 
 OUT = Path(instrument.__file__).parent / "instruments" / "default.terrain"
 FRAMES = 12
-"""Examples that lie side by side in one plateau."""
+"""Latents that lie side by side in one plateau."""
+STEPS = 112
+"""Examples along X, for every timbre and the ways between them."""
 LEVEL_DB = -17.0
 """RMS of the loudest frame of every timbre when it is held, its onset included, in dB of full scale."""
 MOST_VIBRATO = 8 / 1800
@@ -102,23 +104,38 @@ def notes() -> NDArray[np.float64]:
     return np.asarray(np.log2(hz / MIDDLE_C_HZ) / OCTAVES_PER_PITCH_UNIT)
 
 
+def across(encoder: autoencoders.OnnxAutoencoder) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """All timbres from left to right: places (n,) along X and latents (n, D), blended between one plateau and the next.
+
+    Latent 0 holds only what vibrato is left.
+    """
+    width = 1 / len(COLUMNS)
+    inside = (np.arange(FRAMES) / (FRAMES - 1) - 0.5) * PLATEAU * width
+    places = np.concatenate([(i + 0.5) * width + inside for i in range(len(COLUMNS))])
+    rows = []
+    for column in COLUMNS:
+        frames = sounding_frames(encoder, column)
+        frames[:, 0] = np.clip(frames[:, 0] - np.median(frames[:, 0]), -MOST_VIBRATO, MOST_VIBRATO)
+        rows.append(frames)
+    latents = np.concatenate(rows)
+    steps = (np.arange(STEPS) + 0.5) / STEPS
+    blended = [np.interp(steps, places, latents[:, d]) for d in range(latents.shape[1])]
+    return steps, np.stack(blended, axis=1).astype(np.float32)
+
+
 def landscape(encoder: autoencoders.OnnxAutoencoder) -> tuple[NDArray[np.float64], NDArray[np.float32], list[str]]:
     """Coordinates (n, 2), latents (n, D) and names (n) of the terrain's examples."""
     pitches = notes()
-    width, height = 1 / len(COLUMNS), 1 / len(pitches)
-    across = (np.arange(FRAMES) / (FRAMES - 1) - 0.5) * PLATEAU * width
-    up = np.array([-0.5, 0.0, 0.5]) * PLATEAU * height
+    height = 1 / len(pitches)
+    places, profile = across(encoder)
     coordinates, latents, names = [], [], []
-    for i, column in enumerate(COLUMNS):
-        frames = sounding_frames(encoder, column)
-        for j, pitch in enumerate(pitches):
-            for dy in up:
-                row = frames.copy()
-                row[:, 0] = pitch + np.clip(row[:, 0] - np.median(row[:, 0]), -MOST_VIBRATO, MOST_VIBRATO)
-                centre = np.array([(i + 0.5) * width, (j + 0.5) * height + dy])
-                coordinates.append(centre + np.stack([across, np.zeros(FRAMES)], axis=1))
-                latents.append(row)
-                names += [f"{column.name} {j + 1}"] * FRAMES
+    for j, pitch in enumerate(pitches):
+        for dy in np.array([-0.5, 0.0, 0.5]) * PLATEAU * height:
+            row = profile.copy()
+            row[:, 0] += pitch
+            coordinates.append(np.stack([places, np.full(STEPS, (j + 0.5) * height + dy)], axis=1))
+            latents.append(row)
+            names += [f"{COLUMNS[int(x * len(COLUMNS))].name} {j + 1}" for x in places]
     return np.concatenate(coordinates), np.concatenate(latents), names
 
 
@@ -130,7 +147,7 @@ def make(out: Path, epochs: int) -> None:
         encoder.latent_size,
         bounds=np.array([[0.0, 1.0], [0.0, 1.0]]),
         gauss_scale=4.0,
-        width=128,
+        width=192,
         features=256,
         seed=1,
     )
@@ -141,8 +158,13 @@ def make(out: Path, epochs: int) -> None:
         "scale": "A minor pentatonic, A2 to A5",
         "licence": "GPL-3.0-or-later",
     }
-    middle = slice(FRAMES // 2, None, FRAMES)
-    sounds = SoundMap(coordinates[middle][1::3], latents[middle][1::3], names[FRAMES // 2 :: FRAMES][1::3])
+    rows = coordinates.reshape(-1, 3, STEPS, 2)[:, 1], latents.reshape(-1, 3, STEPS, encoder.latent_size)[:, 1]
+    middle = slice(STEPS // len(COLUMNS) // 2, None, STEPS // len(COLUMNS))
+    sounds = SoundMap(
+        rows[0][:, middle].reshape(-1, 2),
+        rows[1][:, middle].reshape(-1, encoder.latent_size),
+        np.array(names).reshape(-1, 3, STEPS)[:, 1, middle].ravel().tolist(),
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     instrument.Instrument(encoder, terrain, sounds, metadata=metadata).save(out)
     print(f"{out}: {len(coordinates)} examples, PSNR {report.psnr:.1f} dB, {out.stat().st_size / 1e6:.2f} MB")

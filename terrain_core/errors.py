@@ -22,7 +22,8 @@ class FileError(TerrainError, ValueError):
     Args:
         path: the file.
         problem: what was found and what was expected, e.g. "ends in the middle of a chunk (expected 20 bytes more)".
-        position: where in the file: "byte 132", "line 7", "track 2, tick 960", "project.xml line 14"; empty if the whole file is meant.
+        position: where in the file: "byte 132", "line 7", "track 2, tick 960", "project.xml line 14"; empty if the
+            whole file is meant.
         hint: what the reader can do about it; empty if nothing.
     """
 
