@@ -34,8 +34,8 @@ def processor_seconds(work: Callable[[], object]) -> float:
 
 def main() -> None:
     builtin = autoencoders.load(autoencoders.BUILTIN)
-    latents = np.cumsum(np.random.default_rng(0).normal(0, 0.1, (FRAMES, builtin.latent_size)), axis=0)
-    latents = latents.astype(np.float32)
+    steps = np.random.default_rng(0).normal(0, 0.1, (FRAMES, builtin.latent_size))
+    latents = np.cumsum(steps, axis=0).astype(np.float32)
     audio = builtin.decode(latents)
     stream, encoder, session = builtin.stream(), builtin.stream_encoder(), builtin.session(DECODER, 1)
     _, state = stream.state
