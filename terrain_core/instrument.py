@@ -91,6 +91,11 @@ class Instrument:
                     f"{autoencoder.latent_size}"
                 )
 
+    def _repr_png_(self) -> bytes:
+        from terrain_core.notebook import instrument_png
+
+        return instrument_png(self)
+
     def preset(self, name: str) -> dict[str, float]:
         """A preset's values of the parameters that this version knows, by key.
 

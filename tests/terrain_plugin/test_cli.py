@@ -233,6 +233,34 @@ def test_sounds_become_an_instrument_that_plays(terrain, sounds, gesture, tmp_pa
     assert read_pt(tmp_path / "max.pt").latent_size == instrument.autoencoder.latent_size
 
 
+def test_an_instrument_goes_on_learning_from_its_own_map(terrain, sounds, tmp_path):
+    file, better = tmp_path / "tones.terrain", tmp_path / "better.terrain"
+    first = json.loads(terrain("build", sounds, "-o", file, "--epochs", "0", "--json").out)
+    after = terrain("fit", file, "-o", better, "--epochs", "60", "--json")
+    assert after.code == 0
+    said = json.loads(after.out)
+    assert said["frames"] == first["frames"] == 3 * -(-11025 // 1024)
+    assert said["psnr_db"] > first["psnr_db"] + 3
+    np.testing.assert_array_equal(Instrument.load(better).sound_map.latents, Instrument.load(file).sound_map.latents)
+    assert terrain("info", better).code == 0
+
+
+def test_learning_from_an_instrument_without_a_map_is_refused(terrain, sounds, tmp_path):
+    file = tmp_path / "line.terrain"
+    assert terrain("build", sounds, "-o", file, "--epochs", "0", "--layout", "timeline").code == 0
+    refused = terrain("fit", file, "-o", tmp_path / "out.terrain")
+    assert refused.code == 2
+    assert str(file) in refused.err
+    assert "no terrain with a sound map" in " ".join(refused.err.split())
+    assert not (tmp_path / "out.terrain").exists()
+
+
+def test_a_notebook_shows_an_instrument(instrument):
+    from IPython.core.formatters import PNGFormatter
+
+    assert PNGFormatter()(instrument).startswith(b"\x89PNG")
+
+
 def test_ctrl_c_in_a_fit_keeps_what_was_learned(terrain, sounds, tmp_path):
     dataset = tmp_path / "tones.json"
     terrain("build", sounds, "-o", tmp_path / "t.terrain", "--epochs", "0", "--dataset", dataset)

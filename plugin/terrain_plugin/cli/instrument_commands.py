@@ -249,7 +249,7 @@ def fit(
         Path,
         typer.Argument(
             metavar="DATASET",
-            help="Coordinates and latents, as nn.terrain's dictionaries have them (JSON).",
+            help="Coordinates and latents: nn.terrain's dictionaries (JSON), or a .terrain with a sound map.",
             show_default=False,
         ),
     ],
@@ -278,24 +278,24 @@ def fit(
 ) -> None:
     """Learn a terrain from coordinates and latents, or go on learning one.
 
-    Ctrl-C keeps what was learned so far.
+    Given a .terrain, its sound map says which latents belong where, and its
+    own terrain goes on learning. Ctrl-C keeps what was learned so far.
 
     \b
     Examples:
+      terrain fit drums.terrain -o drums.terrain --epochs 1000
       terrain fit dataset.json -o mine.pt
       terrain fit dataset.json -o mine.pt --from mine.pt --epochs 500
     """
-    from terrain_core.pairing import pair
     from terrain_core.terrain.fit import FitSettings
     from terrain_core.terrain.fit import fit as fit_terrain
-    from terrain_core.trajectories import read_dictionary
 
     check_suffix(out, INSTRUMENT, NN_TERRAIN)
-    data = read_dictionary(dataset)
-    try:
-        pairs = pair(data.coordinates, data.latents, pairing)  # type: ignore[arg-type]  # `pair` refuses other words
-    except InputError as error:
-        raise FileError(dataset, str(error)) from error
+    if dataset.suffix.lower() == INSTRUMENT:
+        pairs = _pairs_of_map(dataset)
+        start = start or dataset
+    else:
+        pairs = _pairs_of_dictionary(dataset, pairing)
     instrument, terrain = _open(start) if start else (None, None)
     if terrain is None:
         terrain = _new_terrain(pairs.coordinates, pairs.latents.shape[1], gauss_scale, width, features, seed)
@@ -391,6 +391,29 @@ def _write(terrain: Terrain, instrument: Instrument | None, out: Path, autoencod
         instrument = Instrument(autoencoders.load(autoencoder), terrain)
     instrument.terrain = terrain
     instrument.save(out, preview=instrument_png)
+
+
+def _pairs_of_dictionary(dataset: Path, pairing: str) -> Pairing:
+    from terrain_core.pairing import pair
+    from terrain_core.trajectories import read_dictionary
+
+    data = read_dictionary(dataset)
+    try:
+        return pair(data.coordinates, data.latents, pairing)  # type: ignore[arg-type]  # `pair` refuses other words
+    except InputError as error:
+        raise FileError(dataset, str(error)) from error
+
+
+def _pairs_of_map(file: Path) -> Pairing:
+    """The frames on an instrument's sound map, at their places in its terrain's bounds."""
+    from terrain_core.pairing import Pairing
+
+    instrument, terrain = _open(file)
+    sound_map = instrument.sound_map if instrument is not None else None
+    if sound_map is None or terrain is None:
+        raise FileError(file, "has no terrain with a sound map to learn from", hint="give a dataset (JSON) instead")
+    low, high = terrain.bounds[:2].T
+    return Pairing(low + sound_map.positions * (high - low), sound_map.latents, (len(sound_map),), (file.stem,))
 
 
 def _new_terrain(
