@@ -4,8 +4,9 @@ mode.
 The decoder has the size and shape of RAVE v2 (16 bands, 2048 samples a frame, some ten million weights, streaming
 caches in and out as tensors); its weights are random. Goal: at most 1.05 in both modes.
 
-Times are processor times of this process, in short turns of both contestants, medians over the turns: other work on the
-machine disturbs both alike.
+Times are wall-clock times in short turns of both contestants, medians over the turns: other work on the machine
+disturbs both alike. (Processor time would count the decoder's idle threads, which spin.) Both decode latents of the
+same kind: on zeros a decoder runs faster than on sound.
 """
 
 from __future__ import annotations
@@ -131,9 +132,9 @@ class BareDecoder:
 
 
 def milliseconds(call: Callable[[], object]) -> float:
-    start = time.process_time()
+    start = time.perf_counter()
     call()
-    return (time.process_time() - start) * 1000
+    return (time.perf_counter() - start) * 1000
 
 
 def in_turns(turns: int, *calls: Callable[[], object]) -> list[float]:
@@ -155,19 +156,25 @@ def moving_blocks(host_rate: int) -> list[Block]:
     ]
 
 
+def some_latents(instrument: Instrument, frames: int) -> NDArray[np.float32]:
+    """Of a walk over the terrain."""
+    assert instrument.terrain is not None
+    return instrument.terrain.at(np.random.default_rng(1).uniform(size=(frames, 2)))
+
+
 def block_mode(instrument: Instrument, bare: BareDecoder, host_rate: int) -> float:
     engine = Engine(instrument, host_rate, BLOCK)
     blocks = moving_blocks(host_rate)
     frames = len(blocks) * BLOCK * SAMPLE_RATE / host_rate / HOP
-    latents = np.zeros((1, LATENTS), np.float32)
+    latents = some_latents(instrument, 10)
 
     def play() -> None:
         for block in blocks:
             engine.process(block)
 
     def decode() -> None:
-        for _ in range(10):
-            bare.decode(latents)
+        for k in range(10):
+            bare.decode(latents[k : k + 1])
 
     decode_ms, play_ms = (value / count for value, count in zip(in_turns(40, decode, play), (10, frames), strict=True))
     ratio = play_ms / decode_ms
@@ -186,14 +193,12 @@ def idle_blocks(instrument: Instrument) -> None:
     print(f"a block of {BLOCK} in which no frame starts: {np.median(times) * 1000:.0f} µs at the median")
 
 
-def batch_mode(instrument: Instrument, model: OnnxAutoencoder, bare: BareDecoder, chunk_frames: int) -> float:
+def batch_mode(instrument: Instrument, bare: BareDecoder, chunk_frames: int) -> float:
     chunks = 2
     seconds = chunks * chunk_frames * HOP / SAMPLE_RATE
     lanes = {key: Lane([0.0, seconds / 2, seconds], [0.1, 0.9, 0.3], unit="seconds") for key in ("x", "y")}
     tempo_map = TempoMap.constant(120)
-    latents = np.zeros((chunk_frames, LATENTS), np.float32)
-
-    stream = model.stream(threads=0)
+    latents = some_latents(instrument, chunk_frames)
 
     def render() -> None:
         for _ in render_batch(instrument, lanes, tempo_map, SAMPLE_RATE, 0.0, seconds, chunk_frames=chunk_frames):
@@ -201,20 +206,15 @@ def batch_mode(instrument: Instrument, model: OnnxAutoencoder, bare: BareDecoder
 
     def decode() -> None:
         for _ in range(chunks):
-            stream.decode(latents)
-
-    def decode_at_once() -> None:
-        for _ in range(chunks):
             bare.decode(latents)
 
-    decode_ms, render_ms, at_once_ms = in_turns(5, decode, render, decode_at_once)
+    decode_ms, render_ms = in_turns(15, decode, render)
     ratio = render_ms / decode_ms
     frames = chunks * chunk_frames
     print(
-        f"batch mode, {chunk_frames} frames at once: decoder stream {decode_ms / frames:.3f} ms a frame, "
+        f"batch mode, {chunk_frames} frames at once: decoder {decode_ms / frames:.3f} ms a frame, "
         f"render {render_ms / frames:.3f} ms, ratio {ratio:.3f}"
     )
-    print(f"the bare graph with all {chunk_frames} frames in one call: {at_once_ms / frames:.3f} ms a frame")
     return ratio
 
 
@@ -226,7 +226,7 @@ def main() -> int:
     ratios = [block_mode(instrument, live, SAMPLE_RATE)]
     block_mode(instrument, live, 48000)
     idle_blocks(instrument)
-    ratios.append(batch_mode(instrument, model, BareDecoder(model, 0), 32))
+    ratios.append(batch_mode(instrument, BareDecoder(model, 0), 64))
     met = max(ratios) <= GOAL
     print(f"goal of {GOAL}: {'met' if met else 'missed'}")
     return 0 if met else 1
