@@ -7,13 +7,14 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+VST3_EFFECTS := /usr/lib/vst3/ZamCompX2.vst3  # what --fx is tested with
 export PYTHON  # make PYTHON=/path/to/python3.12
 
 .PHONY: demo test bench format train
 demo: $(READY)
 	$(BIN)/terrain demo
 
-test: $(READY)
+test: $(READY) $(VST3_EFFECTS)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -33,6 +34,9 @@ train: $(READY)
 	$(BIN)/python -m terrain_core.autoencoders.training evaluate
 	$(BIN)/python -m terrain_core.autoencoders.training picture
 	$(BIN)/python scripts/make_default_instrument.py
+
+/usr/lib/vst3/ZamCompX2.vst3:
+	scripts/debian zam-plugins
 
 # The environment follows the two files that say what is in it.
 $(READY): pyproject.toml constraints.txt scripts/setup

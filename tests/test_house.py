@@ -18,7 +18,6 @@ import pytest
 from typer.testing import CliRunner
 
 from terrain_plugin.cli import app
-from terrain_plugin.shipped import DEFAULT_INSTRUMENT
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {
@@ -107,15 +106,8 @@ def blocks(path: Path, language: str) -> list[tuple[str, str]]:
     return [(match[2], match[3] or "") for match in FENCE.finditer(path.read_text()) if match[1] == language]
 
 
-needs_instrument = pytest.mark.skipif(not DEFAULT_INSTRUMENT.exists(), reason="the default instrument is not built yet")
-
-
 def documents_with(language: str) -> list:
-    return [
-        pytest.param(path, id=str(path.relative_to(ROOT)), marks=needs_instrument if path.name == "README.md" else ())
-        for path in DOCUMENTS
-        if blocks(path, language)
-    ]
+    return [pytest.param(path, id=str(path.relative_to(ROOT))) for path in DOCUMENTS if blocks(path, language)]
 
 
 @pytest.fixture

@@ -146,11 +146,9 @@ class EffectsChain:
     """Effects one after the other, over a sound that comes in pieces: however it is cut, the same samples come out.
 
     The effects themselves always see blocks of `BLOCK` samples, since pedalboard clears an effect's memory when a
-    block is longer
-    than the ones before, and some effects depend on the size. The latency of the effects is taken out: sample n of
-    what comes out
-    of `process` and `finish` together belongs to sample n of what went in. After the last sound comes the tail
-    (reverb, echoes).
+    block is longer than the ones before, and some effects depend on the size. The latency of the effects is taken out:
+    sample n of what comes out of `process` and `finish` together belongs to sample n of what went in. After the last
+    sound comes the tail (reverb, echoes).
     """
 
     def __init__(self, effects: Sequence[pedalboard.Plugin], sample_rate: float, channels: int) -> None:
@@ -193,9 +191,11 @@ class EffectsChain:
 
     def _play(self, block: Audio) -> Audio:
         # pedalboard holds back as many samples at the start as its effects are late.
-        return np.asarray(
-            self._board.process(block, self._sample_rate, buffer_size=BLOCK, reset=False), dtype=np.float32
-        )
+        try:
+            played = self._board.process(block, self._sample_rate, buffer_size=BLOCK, reset=False)
+        except ValueError as error:  # a VST3 plugin of another width
+            raise InputError(f"{_first_line(error)} Effects are given {len(block)} channels.") from error
+        return np.asarray(played, dtype=np.float32)
 
 
 class _Tail:
