@@ -194,7 +194,7 @@ def idle_blocks(instrument: Instrument) -> None:
 
 
 def batch_mode(instrument: Instrument, bare: BareDecoder, chunk_frames: int) -> float:
-    chunks = 2
+    chunks = 10
     seconds = chunks * chunk_frames * HOP / SAMPLE_RATE
     lanes = {key: Lane([0.0, seconds / 2, seconds], [0.1, 0.9, 0.3], unit="seconds") for key in ("x", "y")}
     tempo_map = TempoMap.constant(120)
@@ -208,7 +208,7 @@ def batch_mode(instrument: Instrument, bare: BareDecoder, chunk_frames: int) -> 
         for _ in range(chunks):
             bare.decode(latents)
 
-    decode_ms, render_ms = in_turns(15, decode, render)
+    decode_ms, render_ms = in_turns(7, decode, render)
     ratio = render_ms / decode_ms
     frames = chunks * chunk_frames
     print(

@@ -42,7 +42,13 @@ TerrainFile = Annotated[
     Path, typer.Argument(metavar="FILE", help="A .terrain, or a .pt of nn.terrain.", show_default=False)
 ]
 AutoencoderName = Annotated[
-    str, typer.Option("--autoencoder", "-a", metavar="NAME|FILE", help="What turns latents into sound.")
+    str,
+    typer.Option(
+        "--autoencoder",
+        "-a",
+        metavar="NAME|FILE",
+        help="What turns latents into sound: builtin, or a bundle (folder or zip).",
+    ),
 ]
 Epochs = Annotated[int, typer.Option(min=0, help="Passes over the data; 0 for the closed-form solution alone.")]
 LearningRate = Annotated[float, typer.Option("--lr", help="Adam's learning rate at its peak.")]
@@ -336,7 +342,7 @@ def convert(
     \b
     Examples:
       terrain convert drums.terrain drums.pt
-      terrain convert demo.pt demo.terrain -a demo.onnx --bounds -16 -4 16 4
+      terrain convert demo.pt demo.terrain -a percussion.zip --bounds -16 -4 16 4
     """
     import numpy as np
 
