@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from terrain_core.errors import InputError
 from terrain_core.terrain.network import Architecture, FloatArray
 
+MOST_KEPT_INPUTS = 2**26
+"""Values of Fourier features that are kept from epoch to epoch (256 MB); of larger data they are made anew."""
+
 
 class FourierNetwork(torch.nn.Module):
     """The function of `network.Network`, differentiable; its state has the same names."""
@@ -40,10 +43,18 @@ class FourierNetwork(torch.nn.Module):
 
     def forward(self, coordinates: torch.Tensor) -> torch.Tensor:
         """Coordinates (n, C) -> normalised latents (n, D)."""
-        units = coordinates
-        if self.has_features:
-            phases = (2 * math.pi) * (coordinates @ self.B_T)
-            units = torch.cat([phases.sin(), phases.cos()], dim=1)
+        return self.from_inputs(self.inputs(coordinates))
+
+    def inputs(self, coordinates: torch.Tensor) -> torch.Tensor:
+        """What the first layer sees: Fourier features (n, 2 * features), which are not trained, or the coordinates."""
+        if not self.has_features:
+            return coordinates
+        phases = (2 * math.pi) * (coordinates @ self.B_T)
+        return torch.cat([phases.sin(), phases.cos()], dim=1)
+
+    def from_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The trained layers."""
+        units = inputs
         for layer in self.layers:
             units = layer(units)
         return units
@@ -71,6 +82,7 @@ class AdamTrainer:
         self.network.to(self.device)
         self.coordinates = torch.tensor(coordinates, dtype=torch.float32, device=self.device)
         self.targets = torch.tensor(targets, dtype=torch.float32, device=self.device)
+        self._inputs: torch.Tensor | None = None
         self.random = torch.Generator().manual_seed(seed)
         self.optimiser = torch.optim.Adam(self.network.parameters(), betas=betas, fused=True)
         if moments:
@@ -79,20 +91,33 @@ class AdamTrainer:
     def batches(
         self, batch_size: int, jitter: NDArray[np.float64] | None
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """The data once, shuffled; coordinates moved by N(0, jitter) if given, shape (C,)."""
+        """Inputs of the first layer and targets, once through the data, shuffled; coordinates moved by N(0, jitter) if
+        given, shape (C,).
+        """
         order = torch.randperm(len(self.targets), generator=self.random).to(self.device)
+        kept = self._kept_inputs() if jitter is None else None
         for chosen in torch.split(order, batch_size):
+            if kept is not None:
+                yield kept[chosen], self.targets[chosen]
+                continue
             coordinates = self.coordinates[chosen]
             if jitter is not None:
                 noise = torch.randn(coordinates.shape, generator=self.random).to(self.device)
                 coordinates = coordinates + noise * torch.tensor(jitter, dtype=torch.float32, device=self.device)
-            yield coordinates, self.targets[chosen]
+            yield self.network.inputs(coordinates), self.targets[chosen]
 
-    def step(self, coordinates: torch.Tensor, targets: torch.Tensor, learning_rate: float) -> torch.Tensor:
+    def _kept_inputs(self) -> torch.Tensor | None:
+        """The inputs of all data, made once; None if they are too many to keep."""
+        features = self.network.B_T.shape[1] if self.network.has_features else 0
+        if self._inputs is None and 2 * features * len(self.targets) <= MOST_KEPT_INPUTS:
+            self._inputs = self.network.inputs(self.coordinates)
+        return self._inputs
+
+    def step(self, inputs: torch.Tensor, targets: torch.Tensor, learning_rate: float) -> torch.Tensor:
         """One step of Adam; the mean squared error before it, as a tensor that nobody has waited for."""
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
-        loss = torch.nn.functional.mse_loss(self.network(coordinates), targets)
+        loss = torch.nn.functional.mse_loss(self.network.from_inputs(inputs), targets)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()

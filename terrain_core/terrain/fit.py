@@ -39,7 +39,7 @@ class FitSettings:
         learning_rate: of Adam, at its peak.
         betas: memory of Adam's two running means; the usual (0.9, 0.999) remembers too long for fits as short as these.
         schedule: "one-cycle" rises over the first twentieth and falls to 0 as a cosine; "constant" stays.
-        batch_size: pairs per step; None: an eighth of the data, 64..512.
+        batch_size: pairs per step; None: an eighth of the data, 64..128.
         ridge_start: penalty of the closed-form start (see `ridge.last_layer`); None leaves it out. It is used for a
             terrain's first fit only, not when one is continued.
         ridge_end: penalty of the closed-form end; None leaves it out.
@@ -50,7 +50,7 @@ class FitSettings:
     """
 
     epochs: int = 300
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
     betas: tuple[float, float] = (0.95, 0.98)
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     batch_size: int | None = None
@@ -82,7 +82,7 @@ class FitSettings:
 
     def batch_for(self, count: int) -> int:
         """Pairs per step for that many pairs."""
-        return self.batch_size or min(max(count // 8, 64), 512)
+        return self.batch_size or min(max(count // 8, 64), 128)
 
 
 SCHEDULES: Mapping[str, Callable[[float], float]] = {
@@ -341,12 +341,12 @@ class _Fit:
         done, step = 0, 0
         while done < epochs and not self.stop.is_set():
             losses = []
-            for coordinates, targets in trainer.batches(batch_size, jitter):
+            for inputs, targets in trainer.batches(batch_size, jitter):
                 if self.stop.is_set():
                     break
                 step += 1
                 rate = self.settings.learning_rate * schedule(step / (epochs * per_epoch))
-                losses.append(trainer.step(coordinates, targets, rate) * (len(targets) / len(self.latents)))
+                losses.append(trainer.step(inputs, targets, rate) * (len(targets) / len(self.latents)))
             else:
                 done += 1
                 self.end_epoch(trainer, done, float(sum(losses)))

@@ -190,8 +190,8 @@ def test_divergence_is_told_and_the_weights_stay_good(rng: np.random.Generator) 
 def test_nan_weights_never_reach_the_terrain(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     coordinates, latents = smooth_pairs(rng)
     terrain = Terrain.create(2, 3, **SMALL)
-    forward = FourierNetwork.forward
-    monkeypatch.setattr(FourierNetwork, "forward", lambda self, x: forward(self, x) * math.nan)
+    forward = FourierNetwork.from_inputs
+    monkeypatch.setattr(FourierNetwork, "from_inputs", lambda self, x: forward(self, x) * math.nan)
     with pytest.raises(DivergedError, match="epoch 1"):
         fit(terrain, coordinates, latents, FitSettings(epochs=3))
     assert np.isfinite(terrain(coordinates)).all()

@@ -54,7 +54,9 @@ Epochs = Annotated[int, typer.Option(min=0, help="Passes over the data; 0 for th
 LearningRate = Annotated[float, typer.Option("--lr", help="Adam's learning rate at its peak.")]
 BatchSize = Annotated[
     int | None,
-    typer.Option("--batch", min=1, help="Pairs per step. Default: an eighth of the data.", show_default=False),
+    typer.Option(
+        "--batch", min=1, help="Pairs per step. Default: an eighth of the data, 64 to 128.", show_default=False
+    ),
 ]
 GaussScale = Annotated[
     float | None,
@@ -91,8 +93,8 @@ def build(
     layout: Annotated[
         LayoutName, typer.Option(help="One line of time, a dense field, or a field with similar sounds together.")
     ] = LayoutName.map,
-    epochs: Epochs = 200,
-    learning_rate: LearningRate = 3e-3,
+    epochs: Epochs = 300,
+    learning_rate: LearningRate = 2e-3,
     batch_size: BatchSize = None,
     gauss_scale: GaussScale = None,
     width: Width = 128,
@@ -268,8 +270,8 @@ def fit(
         typer.Option("--from", metavar="FILE", help="Go on from this .pt or .terrain.", show_default=False),
     ] = None,
     autoencoder: AutoencoderName = "builtin",
-    epochs: Epochs = 200,
-    learning_rate: LearningRate = 3e-3,
+    epochs: Epochs = 300,
+    learning_rate: LearningRate = 2e-3,
     batch_size: BatchSize = None,
     gauss_scale: GaussScale = None,
     width: Width = 128,
