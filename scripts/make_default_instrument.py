@@ -151,7 +151,7 @@ def make(out: Path, epochs: int) -> None:
         features=256,
         seed=1,
     )
-    report = fit(terrain, coordinates, latents, FitSettings(epochs=epochs))
+    report = fit(terrain, coordinates, latents, FitSettings(epochs=epochs, learning_rate=3e-3, batch_size=512))
     metadata = {
         "title": "Latent Terrain, the first landscape",
         "timbres": [column.name for column in COLUMNS],
