@@ -104,7 +104,10 @@ def test_noise_has_the_spread_it_says() -> None:
 def test_noise_of_a_frame_depends_on_its_number_only(first: int, skip: int, size: int) -> None:
     run = normal_by_frame(7, first, skip + 3, size)
     np.testing.assert_array_equal(run[skip:], normal_by_frame(7, first + skip, 3, size))
-    assert np.unique(run).size == run.size
+    # Of 2000 draws with float32's 24 bits a pair may be equal by chance (0.3 expected, six once in a million runs); a
+    # frame that repeats another makes as many pairs as it has values.
+    assert run.size - np.unique(run).size <= 5
+    assert len(np.unique(run, axis=0)) == len(run) or size < 3
 
 
 def test_other_seeds_give_other_noise() -> None:
