@@ -7,7 +7,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-VST3_EFFECTS := /usr/lib/vst3/ZamCompX2.vst3  # what --fx is tested with
+# What --fx is tested with.
+VST3_EFFECTS := /usr/lib/vst3/ZamCompX2.vst3
 export PYTHON  # make PYTHON=/path/to/python3.12
 
 .PHONY: demo test bench format train
@@ -35,7 +36,7 @@ train: $(READY)
 	$(BIN)/python -m terrain_core.autoencoders.training picture
 	$(BIN)/python scripts/make_default_instrument.py
 
-/usr/lib/vst3/ZamCompX2.vst3:
+$(VST3_EFFECTS):
 	scripts/debian zam-plugins
 
 # The environment follows the two files that say what is in it.

@@ -5,7 +5,6 @@ Computed in numpy at play time and at training time alike, for a whole file or f
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -66,9 +65,6 @@ class FeatureStream:
 
     _pending: NDArray[np.float32] = field(default_factory=lambda: np.zeros(LOOKAHEAD, np.float32))
     _pitch: pitch.PitchState = field(default_factory=pitch.PitchState.initial)
-
-    def copy(self) -> FeatureStream:
-        return copy.deepcopy(self)
 
     def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Append mono samples (n,), return the features of every frame that has become known: (frames, FEATURES)."""

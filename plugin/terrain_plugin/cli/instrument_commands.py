@@ -299,12 +299,16 @@ def fit(
     from terrain_core.terrain.fit import fit as fit_terrain
 
     check_suffix(out, INSTRUMENT, NN_TERRAIN)
+    instrument: Instrument | None = None
+    terrain: Terrain | None = None
     if dataset.suffix.lower() == INSTRUMENT:
-        pairs = _pairs_of_map(dataset)
-        start = start or dataset
+        instrument, terrain = _open(dataset)
+        pairs = _pairs_of_map(dataset, instrument, terrain)
     else:
         pairs = _pairs_of_dictionary(dataset, pairing)
-    instrument, terrain = _open(start) if start else (None, None)
+    if start:
+        instrument, terrain = _open(start)
+    goes_on = terrain is not None
     if terrain is None:
         terrain = _new_terrain(pairs.coordinates, pairs.latents.shape[1], gauss_scale, width, features, seed)
     settings = FitSettings(
@@ -312,7 +316,7 @@ def fit(
         learning_rate=learning_rate,
         batch_size=batch_size,
         # What is already there is to be kept, not to be solved for anew.
-        ridge_start=None if start else FitSettings.ridge_start,
+        ridge_start=None if goes_on else FitSettings.ridge_start,
         device=device,
         threads=_cores(),
         seed=seed,
@@ -412,11 +416,10 @@ def _pairs_of_dictionary(dataset: Path, pairing: str) -> Pairing:
         raise FileError(dataset, str(error)) from error
 
 
-def _pairs_of_map(file: Path) -> Pairing:
+def _pairs_of_map(file: Path, instrument: Instrument | None, terrain: Terrain | None) -> Pairing:
     """The frames on an instrument's sound map, at their places in its terrain's bounds."""
     from terrain_core.pairing import Pairing
 
-    instrument, terrain = _open(file)
     sound_map = instrument.sound_map if instrument is not None else None
     if sound_map is None or terrain is None:
         raise FileError(file, "has no terrain with a sound map to learn from", hint="give a dataset (JSON) instead")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from terrain_core.autoencoders import features, onnx_autoencoder
+from terrain_core.autoencoders import features, noise, onnx_autoencoder
 from terrain_core.autoencoders.training.dataset import Split
 from terrain_core.autoencoders.training.model import (
     NOISE_BINS,
@@ -182,8 +182,6 @@ def export(model: Autoencoder, split: Split, folder: Path, notes: dict[str, obje
 
 def compare(model: Autoencoder, folder: Path, split: Split) -> tuple[float, float]:
     """Largest difference between torch and the graphs, of audio streamed in uneven chunks and of latents."""
-    from terrain_core.autoencoders import noise
-
     frames = 64
     feature = np.array(split.features[1][: frames + 1])
     with torch.inference_mode():

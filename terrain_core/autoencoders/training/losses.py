@@ -36,13 +36,12 @@ class LogMel(nn.Module):
 class SpectralLoss(nn.Module):
     """auraloss' multi-resolution STFT loss plus the L1 distance of log-mel spectra at two resolutions."""
 
-    def __init__(self, mel_weight: float = 1.5) -> None:
+    def __init__(self) -> None:
         super().__init__()
         sizes = [2048, 1024, 512, 256]
         hops = [size // 4 for size in sizes]
         self.stft = auraloss.freq.MultiResolutionSTFTLoss(sizes, hops, sizes)
         self.mels = nn.ModuleList([LogMel(2048, 512, 80), LogMel(512, 128, 40)])
-        self.mel_weight = mel_weight
 
     def forward(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, samples) each -> the STFT term and the mel term (mean over resolutions, in nepers)."""

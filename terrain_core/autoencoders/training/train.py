@@ -46,7 +46,7 @@ class TrainingModule(lightning.LightningModule):
         super().__init__()
         self.settings = settings
         self.model = Autoencoder(config)
-        self.loss = SpectralLoss(settings.mel_weight)
+        self.loss = SpectralLoss()
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
         feature, audio = batch
