@@ -49,6 +49,18 @@ class Run(enum.IntEnum):
     NOTES = 2
 
 
+class Status(enum.IntEnum):
+    """What the plugin says of its engine (parameter 16, read-only)."""
+
+    OFF = 0
+    STARTING = 1
+    READY = 2
+    LOADING = 3
+    RESTARTING = 4
+    NO_ENGINE = 5
+    WRONG_VERSION = 6
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One row of the table.
@@ -61,8 +73,9 @@ class Parameter:
         unit: "dB", "ms", "BPM", or "" for a bare number.
         group: heading under which hosts and docs list it.
         choices: names of the values 0, 1, 2, … of a parameter that picks one of several; None for a number.
-        integer: a number without decimals; always true where there are choices.
         help: one sentence for the musician.
+        integer: a number without decimals; always true where there are choices.
+        read_only: the plugin says it, nobody sets it; hosts show it and do not automate it.
     """
 
     id: int
@@ -76,6 +89,7 @@ class Parameter:
     choices: tuple[str, ...] | None
     help: str
     integer: bool = False
+    read_only: bool = False
 
     @property
     def stepped(self) -> bool:
@@ -174,8 +188,10 @@ def _number(
     return Parameter(id, key, name, low, high, default, unit, group, None, help, integer)
 
 
-def _choice(id: int, key: str, name: str, choices: tuple[str, ...], group: str, help: str) -> Parameter:
-    return Parameter(id, key, name, 0.0, len(choices) - 1.0, 0.0, "", group, choices, help, True)
+def _choice(
+    id: int, key: str, name: str, choices: tuple[str, ...], group: str, help: str, *, read_only: bool = False
+) -> Parameter:
+    return Parameter(id, key, name, 0.0, len(choices) - 1.0, 0.0, "", group, choices, help, True, read_only)
 
 
 PARAMETERS: tuple[Parameter, ...] = (
@@ -258,6 +274,23 @@ PARAMETERS: tuple[Parameter, ...] = (
         "BPM",
         "Output",
         "Tempo for hosts that report none; Host (or less than 20) trusts the host.",
+    ),
+    _choice(
+        15,
+        "bypass",
+        "Bypass",
+        ("Off", "On"),
+        "Output",
+        "Incoming audio goes through untouched, or nothing is heard where there is none.",
+    ),
+    _choice(
+        16,
+        "status",
+        "Status",
+        ("Off", "Starting", "Ready", "Loading", "Restarting", "No Engine", "Wrong Version"),
+        "Output",
+        "How the plugin's engine is; read-only.",
+        read_only=True,
     ),
     *(
         _number(

@@ -25,7 +25,8 @@ from terrain_core.parameters import (
 
 FOR_EVER = {
     1: "x", 2: "y", 3: "pressure", 4: "z", 5: "pressure_target", 6: "level", 7: "glide", 8: "source", 9: "snap",
-    10: "neighbours", 11: "intensity", 12: "noise", 13: "run", 14: "sync_bpm",
+    10: "neighbours", 11: "intensity", 12: "noise", 13: "run", 14: "sync_bpm", 15: "bypass",
+    16: "status",
     40: "offset_1", 41: "offset_2", 42: "offset_3", 43: "offset_4", 44: "offset_5", 45: "offset_6", 46: "offset_7",
     47: "offset_8", 48: "scale_1", 49: "scale_2", 50: "scale_3", 51: "scale_4", 52: "scale_5", 53: "scale_6",
     54: "scale_7", 55: "scale_8",
