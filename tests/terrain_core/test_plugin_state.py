@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import random
 import struct
 import zlib
@@ -60,10 +61,8 @@ def test_random_bytes_behind_a_right_checksum_never_do_more_than_raise() -> None
         name = draw.choice([b"PARM", b"INST", b"FILE", b"LOOP", b"????"])
         content = draw.randbytes(draw.randrange(40))
         body = CHUNK.pack(name, draw.choice([len(content), draw.randrange(2**32)])) + content
-        try:
+        with contextlib.suppress(InputError):
             PluginState.from_bytes(HEADER.pack(MAGIC, 1, zlib.crc32(body), len(body)) + body)
-        except InputError as error:
-            assert "plugin state" in str(error)
 
 
 def test_a_newer_version_says_so() -> None:
