@@ -183,7 +183,7 @@ def _reference(chunk: bytes, embedded: bytes) -> InstrumentReference | None:
         found: Any = json.loads(chunk)
     except ValueError as error:
         raise InputError(f"plugin state: chunk INST is no JSON ({error})") from None
-    texts = [found.get(name) if isinstance(found, dict) else None for name in ("path", "sha256", "name")]
-    if not all(isinstance(text, str) for text in texts):
+    path, sha256, name = (found.get(key) if isinstance(found, dict) else None for key in ("path", "sha256", "name"))
+    if not (isinstance(path, str) and isinstance(sha256, str) and isinstance(name, str)):
         raise InputError("plugin state: chunk INST should hold the texts path, sha256 and name")
-    return InstrumentReference(*map(str, texts), embedded)
+    return InstrumentReference(path, sha256, name, embedded)
