@@ -128,7 +128,7 @@ class Parameter:
         value = self.clamp(value)
         if value in self._words():
             return self._words()[value]
-        number = f"{value:.0f}" if self.stepped else f"{value:.{self._decimals()}f}"
+        number = f"{value:.{self.decimals}f}"
         return f"{number} {self.unit}".rstrip()
 
     def parse(self, text: str) -> float:
@@ -154,10 +154,12 @@ class Parameter:
         """Values that have a name."""
         if self.choices is not None:
             return {float(index): choice for index, choice in enumerate(self.choices)}
-        return dict(_SPECIAL_WORDS.get(self.key, {}))
+        return dict(SPECIAL_WORDS.get(self.key, {}))
 
-    def _decimals(self) -> int:
-        return 3 if self.high - self.low <= 10 else 1
+    @property
+    def decimals(self) -> int:
+        """How many decimals `text` writes."""
+        return 0 if self.stepped else 3 if self.high - self.low <= 10 else 1
 
     def _expected(self) -> str:
         if self.choices is not None:
@@ -166,7 +168,7 @@ class Parameter:
         return f"a {'whole ' if self.stepped else ''}number from {self.low:g} to {self.high:g}{unit}"
 
 
-_SPECIAL_WORDS: Mapping[str, Mapping[float, str]] = {
+SPECIAL_WORDS: Mapping[str, Mapping[float, str]] = {
     "level": {-60.0: "-inf dB"},  # the bottom of the fader is silence, as on a mixing desk
     "sync_bpm": {0.0: "Host"},
 }
