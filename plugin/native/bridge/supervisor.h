@@ -55,6 +55,7 @@ public:
     std::uint32_t latency() const { return latency_.load(std::memory_order_relaxed); }
     std::uint32_t tail() const { return tail_.load(std::memory_order_relaxed); }
     std::uint64_t restarts() const { return restarts_.load(std::memory_order_relaxed); }
+    pid_t engine_pid() const { return engine_.load(std::memory_order_relaxed); }
     // Whether waiting for an engine makes no sense for now.
     bool hopeless() const { return hopeless_.load(std::memory_order_relaxed); }
 
@@ -102,7 +103,6 @@ private:
     Connection control_;
     EngineLink* link_ = nullptr;  // of the running engine: held back until it is ready, then the audio thread's
     bool published_ = false;
-    pid_t engine_ = 0;
     std::int64_t started_ns_ = 0, next_attempt_ns_ = 0;
     std::uint32_t failures_ = 0, state_id_ = 0;
 
@@ -111,6 +111,7 @@ private:
     std::atomic<Status> status_{Status::kOff};
     std::atomic<std::uint32_t> latency_{0}, tail_{0};
     std::atomic<std::uint64_t> restarts_{0};
+    std::atomic<pid_t> engine_{0};
     std::atomic<bool> hopeless_{false};
 
     Descriptor nudge_in_, nudge_out_;

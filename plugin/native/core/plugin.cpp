@@ -157,7 +157,7 @@ public:
         if (index == kStatusIndex) return static_cast<double>(supervisor_.status());
         return index < kParameterCount ? values_[index].load(std::memory_order_relaxed) : 0.0;
     }
-    Counters counters() const { return {blocks_, late_, supervisor_.restarts(), engine_ns_}; }
+    Counters counters() const { return {blocks_, late_, supervisor_.restarts(), engine_ns_, supervisor_.engine_pid()}; }
 
 private:
     // A stretch of a block that fits one request.
@@ -211,10 +211,12 @@ private:
         piece.first_event = piece.last_event;
         piece.end = std::min(block.samples, piece.begin + max_request_);
         std::uint32_t event = piece.first_event;
-        for (; event < block.event_count && offset_in(block, event) < piece.end; ++event) {
-            if (event - piece.first_event < kHostEvents) continue;
+        const std::uint32_t full = std::min(block.event_count, event + kHostEvents);
+        while (event < full && offset_in(block, event) < piece.end) ++event;
+        if (event == full && event < block.event_count && offset_in(block, event) < piece.end) {
+            // No room for this one: it begins the next piece, with those of the same sample.
             piece.end = std::max(piece.begin + 1, offset_in(block, event));
-            break;
+            while (event > piece.first_event && offset_in(block, event - 1) >= piece.end) --event;
         }
         piece.last_event = event;
         return true;

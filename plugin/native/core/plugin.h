@@ -100,6 +100,7 @@ public:
         std::uint64_t late;        // replaced by silence because the engine was not there in time
         std::uint64_t restarts;    // engines that were started after one was lost
         std::uint64_t engine_ns;   // what the engine itself took for the newest block
+        std::int64_t engine_pid;   // of the engine that runs; 0 if none does
     };
     Counters counters() const;
 
