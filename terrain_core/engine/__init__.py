@@ -6,7 +6,7 @@ from terrain_core.engine.batch import TimedMidi, render_batch
 from terrain_core.engine.block import Engine
 from terrain_core.engine.controls import Controls
 from terrain_core.engine.effects import Frames, LatentEffect
-from terrain_core.engine.events import Block, MidiEvent, ParameterPoint, Transport
+from terrain_core.engine.events import Block, MidiEvent, NoteExpression, ParameterPoint, Transport
 from terrain_core.engine.player import Faults
 from terrain_core.engine.sources import EncoderStream
 
@@ -19,6 +19,7 @@ __all__ = [
     "Frames",
     "LatentEffect",
     "MidiEvent",
+    "NoteExpression",
     "ParameterPoint",
     "TimedMidi",
     "Transport",

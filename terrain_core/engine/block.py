@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from terrain_core.autoencoders.protocol import Audio, Latents
 from terrain_core.engine.controls import Controls, ControlState
 from terrain_core.engine.effects import Frames, LatentEffect
-from terrain_core.engine.events import Block, MidiEvent, ParameterPoint
+from terrain_core.engine.events import Block, MidiEvent, NoteExpression, ParameterPoint
 from terrain_core.engine.level import Switch
 from terrain_core.engine.midi import MidiState
 from terrain_core.engine.player import Faults, Player
@@ -151,7 +151,7 @@ class Engine:
         """Number frames such that the next one has the number of its place in the song."""
         self._numbering = round(self._song.seconds * self._clock.frame_rate) - self._frames
 
-    def _receive(self, midi: Iterable[MidiEvent]) -> tuple[list[ParameterPoint], list[Switch]]:
+    def _receive(self, midi: Iterable[MidiEvent | NoteExpression]) -> tuple[list[ParameterPoint], list[Switch]]:
         """What a block's MIDI does to parameters and to the gate."""
         points: list[ParameterPoint] = []
         switches = []

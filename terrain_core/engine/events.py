@@ -28,6 +28,20 @@ class MidiEvent(NamedTuple):
     data: bytes
 
 
+class NoteExpression(NamedTuple):
+    """One note's own control, as CLAP and VST3 have it: finer than MIDI, and for that note alone.
+
+    `parameter_id` is the parameter that it moves while its note leads (X, Y or Pressure), `value` a plain one. A key of
+    -1 means every note of the channel, a channel of -1 every channel.
+    """
+
+    offset: int
+    channel: int
+    key: int
+    parameter_id: int
+    value: float
+
+
 @dataclass(frozen=True)
 class Transport:
     """The host's transport at the block's first sample. None: the host does not say.
@@ -54,7 +68,7 @@ class Block:
         points: parameter changes, in any order between parameters, by rising offset within one.
         lines: True joins the points by straight lines, from the value that held at the block's end before (VST3);
             False makes each point a step (CLAP). Parameters with steps (choices, whole numbers) always step.
-        midi: MIDI messages by rising offset.
+        midi: MIDI messages and note expressions by rising offset.
         transport: None where a host has none at all (pedalboard).
         audio: incoming audio (channels, samples) for the source Input.
     """
@@ -62,7 +76,7 @@ class Block:
     samples: int
     points: Sequence[ParameterPoint] = ()
     lines: bool = False
-    midi: Sequence[MidiEvent] = ()
+    midi: Sequence[MidiEvent | NoteExpression] = ()
     transport: Transport | None = None
     audio: Audio | None = None
 

@@ -4,15 +4,16 @@ Pitch bend moves X (its centre is X's middle), CC 74 moves Y, channel or poly pr
 whole range. Of several held notes the youngest one leads: messages of its channel count, those of other channels wait
 until their note leads. Thus an MPE controller plays the terrain with one finger and keeps the others in reserve, and an
 ordinary keyboard, which sends all on one channel, just works. Messages of a channel without a held note count when no
-note is held at all, and always on channels 1 and 16, where MPE keeps its master channels.
+note is held at all, and always on channels 1 and 16, where MPE keeps its master channels. A note expression belongs to
+its note: it waits until that one leads, and counts for more than what its channel said before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from terrain_core.engine.events import MidiEvent, ParameterPoint
+from terrain_core.engine.events import MidiEvent, NoteExpression, ParameterPoint
 from terrain_core.parameters import by_key
 
 NOTE_OFF, NOTE_ON, POLY_PRESSURE, CONTROL_CHANGE, CHANNEL_PRESSURE, PITCH_BEND = 0x80, 0x90, 0xA0, 0xB0, 0xD0, 0xE0
@@ -48,14 +49,18 @@ class MidiState:
         self._released: set[Note] = set()  # key up, but the pedal holds them
         self._pedals: set[int] = set()
         self._expression: dict[int, dict[int, float]] = {}  # channel -> parameter id -> value
+        self._own_expression: dict[Note, dict[int, float]] = {}  # of held notes
 
     @property
     def sounding(self) -> bool:
         """Whether any note is held, by its key or by the sustain pedal."""
         return bool(self._held)
 
-    def receive(self, event: MidiEvent) -> Iterator[ParameterPoint]:
+    def receive(self, event: MidiEvent | NoteExpression) -> Iterator[ParameterPoint]:
         """Take in a message; yield the parameter changes that follow. Messages that mean nothing here are ignored."""
+        if isinstance(event, NoteExpression):
+            yield from self._express_note(event)
+            return
         if not event.data:
             return
         kind, channel = event.data[0] & 0xF0, event.data[0] & 0x0F
@@ -72,8 +77,10 @@ class MidiState:
         else:
             yield from self._express(event, kind, channel, first, last)
         now = self._leader()
-        if leader is not None and now is not None and leader.channel != now.channel:
-            yield from self._points(event.offset, now.channel)
+        if leader is not None and now is not None and leader != now:
+            if leader.channel != now.channel:
+                yield from _points(event.offset, self._expression.get(now.channel, {}))
+            yield from _points(event.offset, self._own_expression.get(now, {}))
 
     def _press(self, note: Note) -> None:
         self._forget(note)
@@ -87,6 +94,7 @@ class MidiState:
 
     def _forget(self, note: Note) -> None:
         self._released.discard(note)
+        self._own_expression.pop(note, None)
         if note in self._held:
             self._held.remove(note)
 
@@ -120,7 +128,15 @@ class MidiState:
     def _leader(self) -> Note | None:
         return self._held[-1] if self._held else None
 
-    def _points(self, offset: int, channel: int) -> Iterator[ParameterPoint]:
-        """What a channel last said, said again: its note leads now."""
-        for parameter_id, value in self._expression.get(channel, {}).items():
-            yield ParameterPoint(parameter_id, offset, value)
+    def _express_note(self, event: NoteExpression) -> Iterator[ParameterPoint]:
+        meant = [note for note in self._held if event.channel in (-1, note.channel) and event.key in (-1, note.key)]
+        for note in meant:
+            self._own_expression.setdefault(note, {})[event.parameter_id] = event.value
+        if self._leader() in meant:
+            yield ParameterPoint(event.parameter_id, event.offset, event.value)
+
+
+def _points(offset: int, expression: Mapping[int, float]) -> Iterator[ParameterPoint]:
+    """What was said before, said again: its note leads now."""
+    for parameter_id, value in expression.items():
+        yield ParameterPoint(parameter_id, offset, value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,10 @@ class Faults:
     """Latent frames with NaN or infinity; the last good frame took their place."""
     audio_calls: int = 0
     """Decoder calls that gave NaN or infinity; silence took their place and the decoder began anew."""
+
+
+CEILING: Final = 2.0
+"""What the decoder's audio stays below before the level: 6 dB over full scale."""
 
 
 class Player:
@@ -140,8 +145,23 @@ class Player:
 
     def _decode(self, latents: Latents, frames: Frames) -> Audio:
         audio = self._decoder.decode(latents)
-        if np.isfinite(audio).all():
+        loudest = np.abs(audio).max(initial=0.0)
+        if loudest <= 1:
             return audio
+        if np.isfinite(loudest):
+            return under_ceiling(audio)
         self.faults.audio_calls += 1
         self._decoder.reset(frames.first + len(frames))  # its state holds what made it fail
         return np.zeros_like(audio)
+
+
+def under_ceiling(audio: Audio) -> Audio:
+    """The decoder's audio, bent over above full scale so that it stays below `CEILING`; unchanged up to full scale.
+
+    Latents far from everything that a decoder was trained on (Offset and Scale lead there) can come out a thousand
+    times too loud. The bend is smooth and has no memory: it is the same for any way of cutting a stream.
+    """
+    size = np.abs(audio)
+    room = np.float32(CEILING - 1)
+    bent: Audio = np.copysign(1 + room * np.tanh((size - 1) / room), audio)
+    return np.where(size > 1, bent, audio)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import terrain_core.errors
 from terrain_core.engine import Block, Engine, Frames, MidiEvent, ParameterPoint, Transport
+from terrain_core.engine.player import CEILING, under_ceiling
 from terrain_core.engine.resampling import Resampler, latency_samples
 from terrain_core.errors import InputError
 from terrain_core.instrument import Instrument
@@ -387,13 +390,13 @@ def test_odd_transports_are_survived() -> None:
 
 def test_the_map_snaps_and_blends() -> None:
     autoencoder = DirectAutoencoder(latent_size=1)
-    sound_map = SoundMap([[0.25, 0.5], [0.75, 0.5]], [[1.0], [3.0]])
+    sound_map = SoundMap([[0.25, 0.5], [0.75, 0.5]], [[0.25], [0.75]])
     made = Engine(Instrument(autoencoder, None, sound_map), 44100)
     made.set_parameters({"source": Source.MAP, "x": 0.5})
-    np.testing.assert_allclose(made.process(Block(640))[0, 1:], 2.0, atol=1e-6)
+    np.testing.assert_allclose(made.process(Block(640))[0, 1:], 0.5, atol=1e-6)
     made.reset()
     made.set_parameters({"snap": 1, "x": 0.49})
-    np.testing.assert_allclose(made.process(Block(640)), 1.0)
+    np.testing.assert_allclose(made.process(Block(640)), 0.25)
 
 
 @pytest.mark.parametrize(("source", "said"), [(Source.MAP, "no sound map"), (Source.INPUT, "no incoming audio")])
@@ -522,3 +525,22 @@ def test_lines_and_steps_differ_within_a_block() -> None:
     joined = made.process(replace(block, lines=True))
     assert not stepped.any()
     np.testing.assert_allclose(joined[0, ::64], (np.arange(0, 6400, 64) + 1) / 6400, atol=1e-6)
+
+
+def test_what_is_below_full_scale_is_untouched_and_nothing_comes_over_the_ceiling() -> None:
+    quiet = np.linspace(-1, 1, 1001, dtype=np.float32)[np.newaxis]
+    loud = np.linspace(-1000, 1000, 200_001, dtype=np.float32)[np.newaxis]
+    np.testing.assert_array_equal(under_ceiling(quiet), quiet)
+    bent = under_ceiling(loud)
+    assert np.abs(bent).max() <= CEILING
+    assert (np.diff(bent[0]) >= 0).all()
+    around = under_ceiling(np.array([[0.999, 1.0, 1.001]], np.float32))
+    np.testing.assert_allclose(np.diff(around[0]), 0.001, rtol=1e-2)  # no corner at full scale
+
+
+def test_latents_far_away_do_not_become_dangerously_loud() -> None:
+    instrument = Instrument.load(Path(terrain_core.errors.__file__).parent / "instruments/default.terrain")
+    engine = Engine(instrument, 44100.0)
+    engine.set_parameters({f"offset_{n}": 3.0 for n in range(1, 9)} | {"intensity": 2.0})
+    far = np.concatenate([engine.process(Block(1024)) for _ in range(40)], axis=1)
+    assert 1.0 < np.abs(far).max() <= CEILING
