@@ -1,6 +1,7 @@
 // Messages on the control and nursery connections: `u32 Message, u32 bytes`, payload, and now and then descriptors.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -61,9 +62,9 @@ private:
 
 template <typename Record>
 Bytes payload(const Record& record, const Bytes& rest = {}) {
-    Bytes bytes(sizeof record);
+    Bytes bytes(sizeof record + rest.size());
     std::memcpy(bytes.data(), &record, sizeof record);
-    bytes.insert(bytes.end(), rest.begin(), rest.end());
+    std::copy(rest.begin(), rest.end(), bytes.begin() + sizeof record);
     return bytes;
 }
 
