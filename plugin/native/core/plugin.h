@@ -57,7 +57,6 @@ public:
     virtual ~Listener() = default;
     virtual void latency_changed() = 0;                // the host should restart the plugin or ask again
     virtual void status_changed() = 0;                 // parameter Status has another value
-    virtual void parameters_changed() = 0;             // a restored state was taken over: all values may be new
 };
 
 class Plugin {

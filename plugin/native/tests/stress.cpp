@@ -41,7 +41,6 @@ struct Face final : Listener {
     std::atomic<int> calls{0};
     void latency_changed() override { ++calls; }
     void status_changed() override { ++calls; }
-    void parameters_changed() override { ++calls; }
 };
 
 using Random = std::mt19937;
