@@ -1,10 +1,12 @@
 // The CLAP face: translates between CLAP and core/plugin.h, and remembers only what CLAP itself asks for.
 #include <algorithm>
+#include <array>
 #include <atomic>
-#include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bridge/log.h"
@@ -16,122 +18,37 @@
 #include "clap/ext/params.h"
 #include "clap/ext/state.h"
 #include "clap/ext/thread-check.h"
-#include "clap/more_extensions.h"
+#include "clap/missing.h"
 #include "clap/plugin-factory.h"
 #include "clap/plugin-features.h"
+#include "clap/translation.h"
 #include "core/plugin.h"
 #include "generated/identity.h"
 #include "generated/parameters.h"
 
-namespace terrain {
+namespace terrain::clap {
 namespace {
 
 constexpr std::uint32_t kMostEvents = 8192;  // translated at once; a block that has more is made in stretches
 
-const char* kFeatures[] = {CLAP_PLUGIN_FEATURE_INSTRUMENT, CLAP_PLUGIN_FEATURE_SYNTHESIZER,
-                                 CLAP_PLUGIN_FEATURE_STEREO, nullptr};
+const char* kFeatures[] = {CLAP_PLUGIN_FEATURE_INSTRUMENT, CLAP_PLUGIN_FEATURE_SYNTHESIZER, CLAP_PLUGIN_FEATURE_STEREO,
+                           nullptr};
 
 const clap_plugin_descriptor_t kDescriptor = {
     CLAP_VERSION_INIT, kClapId, kPluginName, kVendor, "", "", "", kVersion, kDescription, kFeatures};
 
+// C knows no exceptions: what cannot be done for want of memory or threads is refused.
+template <typename Action>
+bool attempt(Action action) {
+    try {
+        return action();
+    } catch (const std::exception& exception) {
+        bridge::log_line(std::string("refused: ") + exception.what());
+        return false;
+    }
+}
+
 void copy_text(char* to, std::size_t size, const std::string& text) { std::snprintf(to, size, "%s", text.c_str()); }
-
-double beats(clap_beattime time) { return static_cast<double>(time) / static_cast<double>(CLAP_BEATTIME_FACTOR); }
-double seconds(clap_sectime time) { return static_cast<double>(time) / static_cast<double>(CLAP_SECTIME_FACTOR); }
-
-Transport translated(const clap_event_transport_t& from) {
-    Transport to;
-    const auto has = [&from](std::uint32_t flag) { return (from.flags & flag) != 0; };
-    if (has(CLAP_TRANSPORT_IS_PLAYING)) to.flags |= bridge::kPlaying;
-    if (has(CLAP_TRANSPORT_IS_RECORDING)) to.flags |= bridge::kRecording;
-    if (has(CLAP_TRANSPORT_IS_LOOP_ACTIVE)) to.flags |= bridge::kCycle;
-    if (has(CLAP_TRANSPORT_HAS_TEMPO)) to.flags |= bridge::kHasBpm;
-    if (has(CLAP_TRANSPORT_HAS_BEATS_TIMELINE)) to.flags |= bridge::kHasBeat | bridge::kHasBar | bridge::kHasCycle;
-    if (has(CLAP_TRANSPORT_HAS_SECONDS_TIMELINE)) to.flags |= bridge::kHasSeconds;
-    if (has(CLAP_TRANSPORT_HAS_TIME_SIGNATURE)) to.flags |= bridge::kHasMeter;
-    to.beat = beats(from.song_pos_beats);
-    to.seconds = seconds(from.song_pos_seconds);
-    to.bpm = from.tempo;
-    to.bar_beat = beats(from.bar_start);
-    to.bar = from.bar_number;
-    to.cycle_begin = beats(from.loop_start_beats);
-    to.cycle_end = beats(from.loop_end_beats);
-    to.meter_numerator = from.tsig_num;
-    to.meter_denominator = from.tsig_denom;
-    return to;
-}
-
-// CLAP's note expressions as ours; 0 for those that mean nothing here.
-std::uint32_t expression_id(clap_note_expression expression) {
-    using bridge::NoteExpression;
-    switch (expression) {
-        case CLAP_NOTE_EXPRESSION_TUNING: return static_cast<std::uint32_t>(NoteExpression::kTuning);
-        case CLAP_NOTE_EXPRESSION_PRESSURE: return static_cast<std::uint32_t>(NoteExpression::kPressure);
-        case CLAP_NOTE_EXPRESSION_BRIGHTNESS: return static_cast<std::uint32_t>(NoteExpression::kBrightness);
-        case CLAP_NOTE_EXPRESSION_VOLUME: return static_cast<std::uint32_t>(NoteExpression::kVolume);
-        case CLAP_NOTE_EXPRESSION_PAN: return static_cast<std::uint32_t>(NoteExpression::kPan);
-        default: return 0;
-    }
-}
-
-template <typename ClapEvent>
-const ClapEvent& as(const clap_event_header_t& header) {
-    return reinterpret_cast<const ClapEvent&>(header);
-}
-
-// Whether a parameter event is for the parameter itself and not for one note.
-bool is_global(const clap_event_param_value_t& event) {
-    return event.note_id == -1 && event.channel == -1 && event.key == -1;
-}
-
-// CLAP's event as the bridge's; false for what means nothing here.
-bool translate(const clap_event_header_t& header, Event& to) {
-    using bridge::EventKind;
-    to = Event{};
-    to.offset = header.time;
-    to.note_id = to.key = to.channel = -1;
-    const auto note = [&to, &header](EventKind kind) {
-        const auto& from = as<clap_event_note_t>(header);
-        to.kind = static_cast<std::uint16_t>(kind);
-        to.note_id = from.note_id;
-        to.key = from.key;
-        to.channel = from.channel;
-        to.value = from.velocity;
-        return true;
-    };
-    switch (header.type) {
-        case CLAP_EVENT_NOTE_ON: return note(EventKind::kNoteOn);
-        case CLAP_EVENT_NOTE_OFF: return note(EventKind::kNoteOff);
-        case CLAP_EVENT_NOTE_CHOKE: return note(EventKind::kNoteChoke);
-        case CLAP_EVENT_NOTE_EXPRESSION: {
-            const auto& from = as<clap_event_note_expression_t>(header);
-            to.kind = static_cast<std::uint16_t>(EventKind::kNoteExpression);
-            to.id = expression_id(from.expression_id);
-            to.note_id = from.note_id;
-            to.key = from.key;
-            to.channel = from.channel;
-            to.value = from.value;
-            return to.id != 0;
-        }
-        case CLAP_EVENT_PARAM_VALUE: {
-            const auto& from = as<clap_event_param_value_t>(header);
-            to.kind = static_cast<std::uint16_t>(EventKind::kParameter);
-            to.id = from.param_id;
-            to.value = from.value;
-            return is_global(from);
-        }
-        case CLAP_EVENT_MIDI: {
-            const auto& from = as<clap_event_midi_t>(header);
-            const int kind = from.data[0] & 0xF0;
-            constexpr int kProgram = 0xC0, kChannelPressure = 0xD0, kSystem = 0xF0;
-            to.kind = static_cast<std::uint16_t>(EventKind::kMidi);
-            to.size = kind == kProgram || kind == kChannelPressure ? 2 : 3;
-            std::copy_n(from.data, 3, to.data);
-            return kind >= 0x80 && kind < kSystem;
-        }
-        default: return false;
-    }
-}
 
 // A clap_plugin_t and what is behind it.
 class Face final : Listener {
@@ -142,10 +59,10 @@ public:
         clap.init = [](const clap_plugin_t* plugin) { return of(plugin).init(); };
         clap.destroy = [](const clap_plugin_t* plugin) { delete &of(plugin); };
         clap.activate = [](const clap_plugin_t* plugin, double rate, std::uint32_t, std::uint32_t longest) {
-            return of(plugin).activate(rate, longest);
+            return attempt([&] { return of(plugin).activate(rate, longest); });
         };
         clap.deactivate = [](const clap_plugin_t* plugin) { of(plugin).deactivate(); };
-        clap.start_processing = [](const clap_plugin_t*) { return true; };
+        clap.start_processing = [](const clap_plugin_t* plugin) { return of(plugin).start_processing(); };
         clap.stop_processing = [](const clap_plugin_t*) {};
         clap.reset = [](const clap_plugin_t* plugin) { of(plugin).core_.reset(); };
         clap.process = [](const clap_plugin_t* plugin, const clap_process_t* process) {
@@ -171,19 +88,17 @@ private:
         host_params_ = host_extension<clap_host_params_t>(CLAP_EXT_PARAMS);
         host_latency_ = host_extension<clap_host_latency_t>(CLAP_EXT_LATENCY);
         host_threads_ = host_extension<clap_host_thread_check_t>(CLAP_EXT_THREAD_CHECK);
+        host_log_ = host_extension<clap_host_log>(CLAP_EXT_LOG);
         return true;
     }
 
     bool activate(double rate, std::uint32_t longest_block) {
         expect_main_thread("activate");
-        events_.resize(kMostEvents);
         if (!core_.activate(rate, longest_block)) return false;
-        rate_ = rate;
+        sample_rate_ = rate;
         active_ = true;
-        if (core_.latency_samples() != reported_latency_) {
-            reported_latency_ = core_.latency_samples();
-            if (host_latency_) host_latency_->changed(host_);  // only here may a plugin say so
-        }
+        latency_ = core_.latency_samples();
+        if (latency_ != told_latency_) tell_latency();  // a plugin may say so here, and not while it is active
         return true;
     }
 
@@ -194,125 +109,152 @@ private:
     }
 
     void on_main_thread() {
-        if (values_changed_.exchange(false) && host_params_)
-            host_params_->rescan(host_, CLAP_PARAM_RESCAN_VALUES);
-        if (latency_changed_.exchange(false) && active_ && core_.latency_samples() != reported_latency_)
-            host_->request_restart(host_);
+        if (values_changed_.exchange(false)) tell_values();
+        if (!latency_changed_.exchange(false) || told_latency_ == core_.latency_samples()) return;
+        if (active_) host_->request_restart(host_);
+        else tell_latency();
     }
 
-    bool save(const clap_ostream_t* stream) {
+    // While the plugin is active its latency is what it was at activation, whatever the engine has become since.
+    std::uint32_t latency() { return told_latency_ = active_ ? latency_ : core_.latency_samples(); }
+
+    void tell_latency() const {
+        if (host_latency_) host_latency_->changed(host_);
+    }
+
+    void tell_values() const {
+        if (host_params_) host_params_->rescan(host_, CLAP_PARAM_RESCAN_VALUES);
+    }
+
+    bool save(const clap_ostream_t& stream) {
         expect_main_thread("state.save");
         const auto bytes = core_.save_state();
         for (std::size_t at = 0; at < bytes.size();) {
-            const std::int64_t written = stream->write(stream, bytes.data() + at, bytes.size() - at);
+            const std::int64_t written = stream.write(&stream, bytes.data() + at, bytes.size() - at);
             if (written <= 0) return false;
             at += static_cast<std::size_t>(written);
         }
         return true;
     }
 
-    bool load(const clap_istream_t* stream) {
+    bool load(const clap_istream_t& stream) {
         expect_main_thread("state.load");
         std::vector<std::uint8_t> bytes;
         std::uint8_t part[4096];
         std::int64_t got;
-        while ((got = stream->read(stream, part, sizeof part)) > 0) {
+        while ((got = stream.read(&stream, part, sizeof part)) > 0) {
             if (bytes.size() + static_cast<std::size_t>(got) > kLargestState) return false;
             bytes.insert(bytes.end(), part, part + got);
         }
         std::string problem;
         if (got < 0 || !core_.restore_state(bytes.data(), bytes.size(), problem)) return false;
-        if (host_params_) host_params_->rescan(host_, CLAP_PARAM_RESCAN_VALUES);
+        tell_values();
         return true;
     }
 
-    // A host that calls from the wrong thread breaks things that show only much later: its log line helps its authors.
+    // A host that calls from the wrong thread breaks things that show only much later: a log line helps its authors.
     void expect_main_thread(const char* function) const {
         if (host_threads_ && !host_threads_->is_main_thread(host_))
-            bridge::log_line(std::string(host_->name ? host_->name : "the host") + " calls " + function +
-                             " outside its main thread");
+            blame_host(std::string(function) + " is called outside the main thread");
+    }
+
+    void blame_host(const std::string& deed) const {
+        if (host_log_) host_log_->log(host_, CLAP_LOG_HOST_MISBEHAVING, deed.c_str());
+        else bridge::log_line(std::string(host_->name ? host_->name : "the host") + ": " + deed);
     }
 
     // ---- audio thread ----
 
-    clap_process_status process(const clap_process_t& process) {
-        Stretch stretch(process);
-        stretch.block.offline = offline_;
-        if (process.transport) stretch.take_transport(*process.transport);
-        const std::uint32_t count = process.in_events ? process.in_events->size(process.in_events) : 0;
-        bool silent = true;
-        event_count_ = 0;
-        for (std::uint32_t i = 0; i < count; ++i) {
-            const clap_event_header_t* header = process.in_events->get(process.in_events, i);
-            if (!header || header->space_id != CLAP_CORE_EVENT_SPACE_ID) continue;
-            const bool new_transport = header->type == CLAP_EVENT_TRANSPORT;
-            if (new_transport || event_count_ == kMostEvents) silent = make(stretch, header->time) && silent;
-            if (new_transport) stretch.take_transport(as<clap_event_transport_t>(*header));
-            else if (translate(*header, events_[event_count_])) events_[event_count_++].offset = stretch.in(header->time);
-        }
-        if (stretch.begin < process.frames_count || event_count_ > 0)
-            silent = make(stretch, process.frames_count) && silent;
-        stretch.mark_silence(silent);
-        return CLAP_PROCESS_CONTINUE;
+    bool start_processing() const {
+        if (host_threads_ && !host_threads_->is_audio_thread(host_))
+            blame_host("start_processing is called outside the audio thread");
+        return true;
     }
 
-    // What is left of a block, from `begin` on.
-    struct Stretch {
-        explicit Stretch(const clap_process_t& process) : process(process) {
-            if (process.audio_outputs_count > 0) {
-                const auto& out = process.audio_outputs[0];
-                for (std::uint32_t c = 0; c < 2 && c < out.channel_count && out.data32; ++c)
-                    block.outputs[c] = out.data32[c];
-            }
-            if (process.audio_inputs_count > 0) {
-                const auto& in = process.audio_inputs[0];
-                for (std::uint32_t c = 0; c < 2 && in.data32 && in.channel_count > 0; ++c)
-                    block.inputs[c] = in.data32[std::min(c, in.channel_count - 1)];
+    clap_process_status process(const clap_process_t& call) {
+        if (!has_float_buffers(call)) return CLAP_PROCESS_ERROR;
+        Stretch stretch(call);
+        stretch.block.offline = offline_;
+        stretch.block.deadline_ns = core_.deadline_ns(call.frames_count);
+        const std::uint32_t count = call.in_events ? call.in_events->size(call.in_events) : 0;
+        const std::uint32_t last = call.frames_count ? call.frames_count - 1 : 0;
+        std::uint32_t time = 0;
+        for (std::uint32_t i = 0; i < count; ++i) {
+            const clap_event_header_t* header = call.in_events->get(call.in_events, i);
+            if (!header || header->space_id != CLAP_CORE_EVENT_SPACE_ID) continue;
+            time = std::clamp(header->time, time, last);  // also where a host does not sort them
+            if (header->type == CLAP_EVENT_TRANSPORT) {
+                if (time > stretch.begin) make(stretch, time);
+                stretch.take_transport(reinterpret_cast<const clap_event_transport_t&>(*header));
+            } else {
+                if (event_count_ == kMostEvents) make(stretch, time);
+                Event& event = events_[event_count_];
+                if (!translate(*header, event)) continue;
+                event.offset = time - stretch.begin;
+                ++event_count_;
             }
         }
+        make(stretch, call.frames_count);
+        stretch.mark_silence();
+        return CLAP_PROCESS_CONTINUE;  // it may sound again with no event: a loop, or an engine that comes back
+    }
 
-        std::uint32_t in(std::uint32_t time) const { return time > begin ? time - begin : 0; }
+    // 64-bit buffers are not on offer.
+    static bool has_float_buffers(const clap_process_t& call) {
+        for (std::uint32_t i = 0; i < call.audio_outputs_count; ++i)
+            if (call.audio_outputs[i].channel_count > 0 && !call.audio_outputs[i].data32) return false;
+        return true;
+    }
 
-        void take_transport(const clap_event_transport_t& event) {
-            transport = translated(event);
+    // What is left of a host's block, from sample `begin` on. A block is made in one stretch, unless its transport
+    // changes on the way.
+    struct Stretch {
+        explicit Stretch(const clap_process_t& call) : call(call) {
+            if (call.transport) take_transport(*call.transport);
+            for (std::uint32_t c = 0; call.audio_outputs_count > 0 && c < channels(call.audio_outputs[0]); ++c)
+                block.outputs[c] = call.audio_outputs[0].data32[c];
+            for (std::uint32_t c = 0; call.audio_inputs_count > 0 && c < channels(call.audio_inputs[0]); ++c)
+                block.inputs[c] = call.audio_inputs[0].data32[c];
+        }
+
+        static std::uint32_t channels(const clap_audio_buffer_t& buffer) {
+            return buffer.data32 ? std::min(buffer.channel_count, bridge::kChannels) : 0;
+        }
+
+        void take_transport(const clap_event_transport_t& clap) {
+            transport = translate(clap);
             block.transport = &transport;
         }
 
-        // Go on behind what was made.
-        void advance(std::uint32_t samples, double rate) {
-            begin += samples;
-            for (int c = 0; c < 2; ++c) {
-                if (block.inputs[c]) block.inputs[c] += samples;
-                if (block.outputs[c]) block.outputs[c] += samples;
-            }
-            if (!(transport.flags & bridge::kPlaying)) return;
-            transport.seconds += samples / rate;
-            transport.beat += samples / rate * transport.bpm / 60.0;
+        void advance(double sample_rate) {
+            begin += block.samples;
+            for (float*& output : block.outputs)
+                if (output) output += block.samples;
+            for (const float*& input : block.inputs)
+                if (input) input += block.samples;
+            transport = advanced(transport, block.samples / sample_rate);
         }
 
-        void mark_silence(bool silent) const {
-            if (process.audio_outputs_count > 0)
-                process.audio_outputs[0].constant_mask = silent && process.frames_count > 0 ? 0b11 : 0;
+        void mark_silence() const {
+            if (call.audio_outputs_count == 0) return;
+            clap_audio_buffer_t& buffer = call.audio_outputs[0];
+            buffer.constant_mask = silent && call.frames_count > 0 ? (1u << channels(buffer)) - 1 : 0;
         }
 
-        const clap_process_t& process;
+        const clap_process_t& call;
         AudioBlock block;
         Transport transport;
         std::uint32_t begin = 0;
+        bool silent = true;
     };
 
     // Make the block up to `end`, with the events gathered so far.
-    bool make(Stretch& stretch, std::uint32_t end) {
-        end = std::min(end, stretch.process.frames_count);
-        stretch.block.samples = end > stretch.begin ? end - stretch.begin : 0;
+    void make(Stretch& stretch, std::uint32_t end) {
+        stretch.block.samples = end - stretch.begin;
         stretch.block.events = events_.data();
-        stretch.block.event_count = event_count_;
-        if (stretch.block.samples == 0 && event_count_ < kMostEvents && end < stretch.process.frames_count)
-            return true;  // the events wait for the samples after them
-        const bool silent = core_.process(stretch.block);
-        stretch.advance(stretch.block.samples, rate_);
-        event_count_ = 0;
-        return silent;
+        stretch.block.event_count = std::exchange(event_count_, 0);
+        stretch.silent = core_.process(stretch.block) && stretch.silent;
+        stretch.advance(sample_rate_);
     }
 
     // ---- supervisor's thread ----
@@ -329,13 +271,13 @@ private:
     // ---- extensions ----
 
     static const void* extension(const char* id) {
-        if (!std::strcmp(id, CLAP_EXT_PARAMS)) return &kParams;
-        if (!std::strcmp(id, CLAP_EXT_STATE)) return &kState;
-        if (!std::strcmp(id, CLAP_EXT_AUDIO_PORTS)) return &kAudioPorts;
-        if (!std::strcmp(id, CLAP_EXT_NOTE_PORTS)) return &kNotePorts;
-        if (!std::strcmp(id, CLAP_EXT_LATENCY)) return &kLatency;
-        if (!std::strcmp(id, kClapExtRender)) return &kRender;
-        if (!std::strcmp(id, kClapExtTail)) return &kTail;
+        static const std::pair<const char*, const void*> table[] = {
+            {CLAP_EXT_PARAMS, &kParams},         {CLAP_EXT_STATE, &kState},     {CLAP_EXT_AUDIO_PORTS, &kAudioPorts},
+            {CLAP_EXT_NOTE_PORTS, &kNotePorts},  {CLAP_EXT_LATENCY, &kLatency}, {CLAP_EXT_RENDER, &kRender},
+            {CLAP_EXT_TAIL, &kTail},
+        };
+        for (const auto& [name, pointer] : table)
+            if (std::strcmp(id, name) == 0) return pointer;
         return nullptr;
     }
 
@@ -346,6 +288,7 @@ private:
         info->id = parameter.id;
         info->flags = parameter.read_only ? CLAP_PARAM_IS_READONLY : CLAP_PARAM_IS_AUTOMATABLE;
         if (parameter.steps) info->flags |= CLAP_PARAM_IS_STEPPED;
+        if (parameter.choices) info->flags |= CLAP_PARAM_IS_ENUM;
         if (parameter.id == kBypass) info->flags |= CLAP_PARAM_IS_BYPASS;
         copy_text(info->name, sizeof info->name, parameter.name);
         copy_text(info->module, sizeof info->module, parameter.group);
@@ -371,9 +314,8 @@ private:
     void flush(const clap_input_events_t* in) {
         for (std::uint32_t i = 0; i < in->size(in); ++i) {
             const clap_event_header_t* header = in->get(in, i);
-            if (header->space_id != CLAP_CORE_EVENT_SPACE_ID || header->type != CLAP_EVENT_PARAM_VALUE) continue;
-            const auto& event = as<clap_event_param_value_t>(*header);
-            if (is_global(event)) core_.set_parameter(index_of(event.param_id), event.value);
+            if (!header || header->space_id != CLAP_CORE_EVENT_SPACE_ID || header->type != CLAP_EVENT_PARAM_VALUE) continue;
+            if (Event event; translate(*header, event)) core_.set_parameter(index_of(event.id), event.value);
         }
     }
 
@@ -382,18 +324,20 @@ private:
     static const clap_plugin_audio_ports_t kAudioPorts;
     static const clap_plugin_note_ports_t kNotePorts;
     static const clap_plugin_latency_t kLatency;
-    static const ClapPluginTail kTail;
-    static const ClapPluginRender kRender;
+    static const clap_plugin_tail kTail;
+    static const clap_plugin_render kRender;
 
     const clap_host_t* host_;
     const clap_host_params_t* host_params_ = nullptr;
     const clap_host_latency_t* host_latency_ = nullptr;
     const clap_host_thread_check_t* host_threads_ = nullptr;
-    double rate_ = 0.0;
+    const clap_host_log* host_log_ = nullptr;
+    double sample_rate_ = 0.0;
     bool active_ = false;
-    std::uint32_t reported_latency_ = 0;
+    std::uint32_t latency_ = 0;       // at activation
+    std::uint32_t told_latency_ = 0;  // what the host knows
     std::atomic<bool> offline_{false}, values_changed_{false}, latency_changed_{false};
-    std::vector<Event> events_;
+    std::array<Event, kMostEvents> events_{};
     std::uint32_t event_count_ = 0;
     Plugin core_;  // last: its supervisor calls us until it is gone
 };
@@ -417,8 +361,12 @@ const clap_plugin_params_t Face::kParams = {
     }};
 
 const clap_plugin_state_t Face::kState = {
-    [](const clap_plugin_t* plugin, const clap_ostream_t* stream) { return of(plugin).save(stream); },
-    [](const clap_plugin_t* plugin, const clap_istream_t* stream) { return of(plugin).load(stream); }};
+    [](const clap_plugin_t* plugin, const clap_ostream_t* stream) {
+        return attempt([&] { return of(plugin).save(*stream); });
+    },
+    [](const clap_plugin_t* plugin, const clap_istream_t* stream) {
+        return attempt([&] { return of(plugin).load(*stream); });
+    }};
 
 const clap_plugin_audio_ports_t Face::kAudioPorts = {
     [](const clap_plugin_t*, bool) -> std::uint32_t { return 1; },
@@ -447,16 +395,16 @@ const clap_plugin_note_ports_t Face::kNotePorts = {
     }};
 
 const clap_plugin_latency_t Face::kLatency = {
-    [](const clap_plugin_t* plugin) { return of(plugin).core_.latency_samples(); }};
+    [](const clap_plugin_t* plugin) { return of(plugin).latency(); }};
 
-const ClapPluginTail Face::kTail = {
+const clap_plugin_tail Face::kTail = {
     [](const clap_plugin_t* plugin) { return of(plugin).core_.tail_samples(); }};
 
-const ClapPluginRender Face::kRender = {
+const clap_plugin_render Face::kRender = {
     [](const clap_plugin_t*) { return false; },
     [](const clap_plugin_t* plugin, std::int32_t mode) {
-        if (mode != kClapRenderRealtime && mode != kClapRenderOffline) return false;
-        of(plugin).offline_ = mode == kClapRenderOffline;
+        if (mode != CLAP_RENDER_REALTIME && mode != CLAP_RENDER_OFFLINE) return false;
+        of(plugin).offline_ = mode == CLAP_RENDER_OFFLINE;
         return true;
     }};
 
@@ -465,14 +413,16 @@ const clap_plugin_factory_t kFactory = {
     [](const clap_plugin_factory_t*, std::uint32_t index) { return index == 0 ? &kDescriptor : nullptr; },
     [](const clap_plugin_factory_t*, const clap_host_t* host, const char* id) -> const clap_plugin_t* {
         if (!host || !clap_version_is_compatible(host->clap_version) || std::strcmp(id, kClapId) != 0) return nullptr;
-        return &(new Face(host))->clap;
+        Face* face = nullptr;
+        attempt([&] { return (face = new Face(host)) != nullptr; });
+        return face ? &face->clap : nullptr;
     }};
 
 }  // namespace
-}  // namespace terrain
+}  // namespace terrain::clap
 
 extern "C" __attribute__((visibility("default"))) const clap_plugin_entry_t clap_entry = {
     CLAP_VERSION_INIT, [](const char*) { return true; }, [] {},
     [](const char* id) -> const void* {
-        return std::strcmp(id, CLAP_PLUGIN_FACTORY_ID) == 0 ? &terrain::kFactory : nullptr;
+        return std::strcmp(id, CLAP_PLUGIN_FACTORY_ID) == 0 ? &terrain::clap::kFactory : nullptr;
     }};

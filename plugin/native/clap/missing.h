@@ -4,9 +4,9 @@
 #include <clap/host.h>
 #include <clap/plugin.h>
 
-static constexpr char CLAP_EXT_RENDER[] = "clap.render";
-static constexpr char CLAP_EXT_TAIL[] = "clap.tail";
-static constexpr char CLAP_EXT_LOG[] = "clap.log";
+inline constexpr char CLAP_EXT_RENDER[] = "clap.render";
+inline constexpr char CLAP_EXT_TAIL[] = "clap.tail";
+inline constexpr char CLAP_EXT_LOG[] = "clap.log";
 
 extern "C" {
 
@@ -30,4 +30,4 @@ struct clap_host_log {
 }  // extern "C"
 
 // Flags of clap_param_info that came later.
-constexpr std::uint32_t CLAP_PARAM_IS_ENUM = 1u << 16;
+inline constexpr std::uint32_t CLAP_PARAM_IS_ENUM = 1u << 16;

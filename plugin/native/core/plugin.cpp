@@ -137,8 +137,7 @@ public:
             return true;
         }
         ++blocks_;
-        const auto duration = static_cast<std::int64_t>(block.samples / sample_rate_ * kSecond);
-        deadline_ns_ = now_ns() + static_cast<std::int64_t>(static_cast<double>(duration) * kDeadline);
+        deadline_ns_ = block.deadline_ns ? block.deadline_ns : deadline_ns(block.samples);
         for (std::uint32_t i = 0; i < kParameterCount; ++i) line_from_[i] = {-1, values_[i]};
         bool silent = true;
         Piece piece;
@@ -147,6 +146,10 @@ public:
             silent = deliver(block, piece, made) && silent;
         }
         return silent;
+    }
+
+    std::int64_t deadline_ns(std::uint32_t samples) const {
+        return now_ns() + static_cast<std::int64_t>(samples / sample_rate_ * kSecond * kDeadline);
     }
 
     // ---- any thread ----
@@ -482,6 +485,7 @@ bool Plugin::activate(double sample_rate, std::uint32_t max_block) {
 void Plugin::deactivate() {}  // the engine stays: hosts that deactivate mostly activate again
 void Plugin::reset() { implementation_->begin_stream(); }
 bool Plugin::process(const AudioBlock& block) { return implementation_->process(block); }
+std::int64_t Plugin::deadline_ns(std::uint32_t samples) const { return implementation_->deadline_ns(samples); }
 std::uint32_t Plugin::latency_samples() const { return implementation_->latency_samples(); }
 std::uint32_t Plugin::tail_samples() const { return implementation_->tail_samples(); }
 double Plugin::parameter(std::uint32_t index) const { return implementation_->parameter(index); }

@@ -49,6 +49,7 @@ struct AudioBlock {
     const Transport* transport = nullptr;       // null: the host has none
     const Event* events = nullptr;              // sorted by offset; offsets beyond the block count as its last sample
     std::uint32_t event_count = 0;
+    std::int64_t deadline_ns = 0;               // of a stretch: Plugin::deadline_ns of the host's whole block
 };
 
 // What a Plugin tells its face. Called on the supervisor's thread: the face must ask its host for the main thread.
@@ -77,6 +78,9 @@ public:
     // Make a block of any length; one beyond max_block is made in pieces. Returns whether it is all zeros (silence
     // flags). Parameter events are taken into parameter() too.
     bool process(const AudioBlock& block);
+
+    // When a live block of this length that begins now must be there, on the monotonic clock.
+    std::int64_t deadline_ns(std::uint32_t samples) const;
 
     std::uint32_t latency_samples() const;  // the same live and offline
     std::uint32_t tail_samples() const;     // UINT32_MAX: endless
