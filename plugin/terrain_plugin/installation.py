@@ -107,7 +107,7 @@ def _put(bundle: Path, place: Path, finish: Callable[[Path], None]) -> None:
 
 
 def _replace(place: Path, fill: Callable[[Path], None]) -> None:
-    """Have `fill` make a folder beside `place`, then put it there; a host that has the old one loaded keeps its files."""
+    """Have `fill` make a folder beside `place`, then put it there; a host that has the old one open keeps its files."""
     beside = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
