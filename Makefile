@@ -1,5 +1,6 @@
 # make demo     render the example project to out/demo, with pictures
 # make test     format, lint, types, tests: what the CI runs
+# make native   compile the VST3 and CLAP plugins into build/native
 # make bench    every benchmark
 # make format   put the code in order
 # make train    the built-in autoencoder and instrument, from nothing: corpus, training, graphs, figures (about an hour)
@@ -9,19 +10,29 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 # What --fx is tested with.
 VST3_EFFECTS := /usr/lib/vst3/ZamCompX2.vst3
+# What the plugin is compiled with: a compiler, and the plugin formats' C headers.
+HEADERS := /usr/share/dpf/distrho/src/travesty/base.h
+NATIVE := build/native
+# The DAW that the plugin is tested in.
+ARDOUR := /usr/bin/ardour7-lua
 export PYTHON  # make PYTHON=/path/to/python3.12
 
-.PHONY: demo test bench format train
+.PHONY: demo test native bench format train
 demo: $(READY)
 	$(BIN)/terrain demo
 
-test: $(READY) $(VST3_EFFECTS)
+test: $(READY) $(VST3_EFFECTS) $(ARDOUR) native
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile  # a test per core, a thread per test
 
-bench: $(READY)
+native: $(READY) $(HEADERS)
+	@command -v c++ >/dev/null || scripts/debian g++
+	@$(BIN)/cmake -S plugin/native -B $(NATIVE) -G Ninja -DCMAKE_MAKE_PROGRAM="$(CURDIR)/$(BIN)/ninja" --log-level=WARNING
+	@$(BIN)/cmake --build $(NATIVE)
+
+bench: $(READY) native
 	$(BIN)/python -m benchmarks
 
 format: $(READY)
@@ -38,6 +49,12 @@ train: $(READY)
 
 $(VST3_EFFECTS):
 	scripts/debian zam-plugins
+
+$(HEADERS):
+	scripts/debian dpf-source
+
+$(ARDOUR):
+	scripts/debian ardour
 
 # The environment follows the two files that say what is in it.
 $(READY): pyproject.toml constraints.txt scripts/setup

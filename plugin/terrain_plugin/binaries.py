@@ -15,9 +15,9 @@ VST3: Final = f"{PLUGIN_NAME}.vst3"
 _HERE = Path(__file__).parent
 
 PLACES: Final = (
-    _HERE / "binaries",  # a wheel
+    _HERE / "compiled",  # a wheel
     _HERE.parents[1] / "build" / "native",  # a checkout
-    Path(sysconfig.get_path("purelib")) / "terrain_plugin" / "binaries",  # a checkout over an installed package
+    Path(sysconfig.get_path("purelib")) / "terrain_plugin" / "compiled",  # a checkout over an installed package
 )
 
 
