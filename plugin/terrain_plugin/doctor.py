@@ -203,7 +203,7 @@ def _interpreter_problems(python: str) -> Iterator[str]:
             [python, "-E", "-P", "-c", ask], capture_output=True, text=True, timeout=INTERPRETER_PATIENCE_S
         )
     except OSError as error:
-        yield f"{python} cannot be started ({error.strerror}): run `terrain plugin install` with the Python that you use"
+        yield f"{python} cannot be started ({error.strerror}): run `terrain plugin install` with another Python"
         return
     except subprocess.TimeoutExpired:
         yield f"{python} does not answer within {INTERPRETER_PATIENCE_S:g} s: try it in a terminal"
