@@ -1,7 +1,11 @@
 """A CLAP host in Python: opens a `.clap` file and does with it what a DAW does, block by block.
 
-For tests, benchmarks and `terrain plugin doctor`. It is a strict host: it sorts nothing, hides nothing, and checks what
-comes back.
+For tests, benchmarks and `terrain plugin doctor`. It is a strict host. It keeps the rules itself: functions of the main
+thread are called from the thread that made the plugin, those of the audio thread from whichever thread calls them here,
+which counts as the audio thread as long as the call lasts; events are sorted, blocks no longer than was said. And it
+sees to it that the plugin keeps them: every sample is written and is a number, none behind the block is touched, masks
+and states tell the truth, and the host's functions are called on their own threads. `strict=False` leaves that out, for
+trying out what a bad host does.
 
     with ClapLibrary("Latent Terrain.clap") as library, library.create() as plugin:
         plugin.activate(44100, 512)
@@ -12,11 +16,14 @@ The declarations below are CLAP 1.1's binary interface, as far as it is used her
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
@@ -88,6 +95,7 @@ typedef struct factory {
 typedef struct {
     version_t clap_version; bool (*init)(const char *); void (*deinit)(void); const void *(*get_factory)(const char *);
 } entry_t;
+extern entry_t clap_entry;
 typedef struct {
     uint32_t id, flags; void *cookie; char name[256]; char module[1024]; double low, high, initial;
 } param_info_t;
@@ -132,14 +140,27 @@ TRANSPORT, MIDI = 9, 10
 VOLUME, PAN, TUNING, VIBRATO, EXPRESSION, BRIGHTNESS, PRESSURE = range(7)
 """CLAP's numbers for note expressions."""
 
+ERROR, CONTINUE, CONTINUE_IF_NOT_QUIET, TAIL, SLEEP = range(5)
+"""What `process()` may answer."""
+
+
+GUARD: Final = 64
+"""Samples behind a block that the plugin must leave alone."""
+
 
 @dataclass(frozen=True)
 class ParamValue:
-    """A parameter takes a plain value at a sample."""
+    """A parameter takes a plain value at a sample. With a key, channel or note it is that note's value only; `space`
+    is the event space, 0 for CLAP's own events.
+    """
 
     offset: int
     id: int
     value: float
+    key: int = -1
+    channel: int = -1
+    note_id: int = -1
+    space: int = 0
 
 
 @dataclass(frozen=True)
@@ -228,6 +249,7 @@ class Requests:
     latency_changes: int = 0
     rescans: list[int] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
 
 
 class ClapLibrary:
@@ -240,25 +262,13 @@ class ClapLibrary:
         """
         self.path = fspath(path)
         try:
-            self._library = ffi.dlopen(self.path)
-            self._entry = ffi.cast("const entry_t *", ffi.addressof(self._library, "clap_entry"))
-        except AttributeError:
-            self._entry = self._by_symbol()
-        except OSError as error:
-            raise FileError(self.path, f"cannot be loaded ({error})") from None
-        if not self._entry.init(self.path.encode()):
+            self._library = ffi.dlopen(_library_in(Path(path)))
+            self._entry = ffi.addressof(self._library, "clap_entry")
+        except (OSError, AttributeError) as error:
+            raise FileError(self.path, f"is no CLAP plugin that can be loaded ({error})") from None
+        if not self._entry.init(os.fsencode(self.path)):
             raise FileError(self.path, "says that it cannot start")
-        factory = self._entry.get_factory(b"clap.plugin-factory")
-        self._factory = ffi.cast("const factory_t *", factory)
-
-    def _by_symbol(self) -> Any:
-        import ctypes
-
-        try:
-            address = ctypes.addressof(ctypes.c_char.in_dll(ctypes.CDLL(self.path), "clap_entry"))
-        except (OSError, ValueError) as error:
-            raise FileError(self.path, f"is no CLAP plugin ({error})") from None
-        return ffi.cast("const entry_t *", address)
+        self._factory = ffi.cast("const factory_t *", self._entry.get_factory(b"clap.plugin-factory"))
 
     @property
     def descriptors(self) -> list[Descriptor]:
@@ -270,8 +280,8 @@ class ClapLibrary:
         """Whether it has a factory of that name."""
         return bool(self._entry.get_factory(id.encode()) != ffi.NULL)
 
-    def create(self, id: str | None = None) -> ClapPlugin:
-        """Make an instance of a plugin, the first one if none is named.
+    def create(self, id: str | None = None, *, strict: bool = True) -> ClapPlugin:
+        """Make an instance of a plugin, the first one if none is named. The calling thread is its main thread.
 
         Raises:
             InputError: it does not make one.
@@ -281,7 +291,7 @@ class ClapLibrary:
         plugin = self._factory.create_plugin(self._factory, host.struct, wanted.encode())
         if plugin == ffi.NULL:
             raise InputError(f"{self.path} makes no plugin {wanted!r}")
-        return ClapPlugin(plugin, host)
+        return ClapPlugin(plugin, host, strict)
 
     def close(self) -> None:
         """The plugins must be gone before."""
@@ -343,6 +353,18 @@ class _Host:
 
         return count
 
+    def _change_latency(self, _: Any) -> None:
+        self._expect_main_thread("latency.changed")
+        self.requests.latency_changes += 1
+
+    def _rescan(self, _: Any, flags: int) -> None:
+        self._expect_main_thread("params.rescan")
+        self.requests.rescans.append(flags)
+
+    def _expect_main_thread(self, function: str) -> None:
+        if not self._is_main_thread(None):
+            self.requests.violations.append(f"{function} is called outside the main thread")
+
     def _callback(self, signature: str, function: Any) -> Any:
         callback = ffi.callback(signature, function)
         self._callbacks.append(callback)  # cffi frees what nobody holds
@@ -355,9 +377,7 @@ class _Host:
             "is_audio_thread": self._callback("bool (const host_t *)", self._is_audio_thread),
         }
         params = {
-            "rescan": self._callback(
-                "void (const host_t *, uint32_t)", lambda _, flags: self.requests.rescans.append(flags)
-            ),
+            "rescan": self._callback("void (const host_t *, uint32_t)", self._rescan),
             "clear": self._callback("void (const host_t *, uint32_t, uint32_t)", lambda *_: None),
             "request_flush": self._callback(void, lambda _: None),
         }
@@ -368,9 +388,7 @@ class _Host:
         return {
             b"clap.thread-check": ffi.new("host_threads_t *", threads),
             b"clap.params": ffi.new("host_params_t *", params),
-            b"clap.latency": ffi.new(
-                "host_latency_t *", {"changed": self._callback(void, self._count("latency_changes"))}
-            ),
+            b"clap.latency": ffi.new("host_latency_t *", {"changed": self._callback(void, self._change_latency)}),
             b"clap.state": ffi.new("host_state_t *", {"mark_dirty": self._callback(void, lambda _: None)}),
             b"clap.log": ffi.new("host_log_t *", {"log": log}),
         }
@@ -380,14 +398,25 @@ class _Host:
 
 
 class ClapPlugin:
-    """One instance of a plugin."""
+    """One instance of a plugin.
 
-    def __init__(self, plugin: Any, host: _Host) -> None:
+    Attributes:
+        active: whether it is activated.
+        strict: whether host and plugin are held to the rules.
+        constant_mask: bit c is set if the last block's channel c was one value throughout.
+        status: what the last `process()` said, one of CONTINUE, CONTINUE_IF_NOT_QUIET, TAIL, SLEEP.
+        spent_ns: nanoseconds in the plugin's own `process()` for the last block, the way there and back left out.
+    """
+
+    def __init__(self, plugin: Any, host: _Host, strict: bool) -> None:
         self._plugin = plugin
         self._host = host
         self.active = False
+        self.strict = strict
         self.constant_mask = 0
-        """The output's after the last block."""
+        self.status = CONTINUE
+        self.spent_ns = 0
+        self._max_block = 0
         if not plugin.init(plugin):
             raise InputError("the plugin says that it cannot start")
         self._params = self._extension("clap.params", "params_t")
@@ -440,7 +469,9 @@ class ClapPlugin:
     def flush(self, events: Sequence[Event]) -> None:
         """Set parameters while no block is processed."""
         self._events = [_packed(event) for event in events]
-        self._params.flush(self._plugin, self._in, self._out)
+        with self._host.on_audio_thread() if self.active else nullcontext():
+            self._params.flush(self._plugin, self._in, self._out)
+        self._check_conduct()
 
     @property
     def latency(self) -> int:
@@ -513,9 +544,11 @@ class ClapPlugin:
         Raises:
             InputError: it refuses.
         """
+        self._expect_main_thread("activate")
         if not self._plugin.activate(self._plugin, sample_rate, 1, max_block):
             raise InputError(f"the plugin cannot run at {sample_rate} Hz in blocks of {max_block}")
-        self.active = True
+        self.active, self._max_block = True, max_block
+        self._check_conduct()
         if start:
             with self._host.on_audio_thread():
                 self._plugin.start_processing(self._plugin)
@@ -523,6 +556,7 @@ class ClapPlugin:
     def deactivate(self) -> None:
         """Undo `activate`."""
         if self.active:
+            self._expect_main_thread("deactivate")
             with self._host.on_audio_thread():
                 self._plugin.stop_processing(self._plugin)
             self._plugin.deactivate(self._plugin)
@@ -547,7 +581,7 @@ class ClapPlugin:
 
         Args:
             samples: 0 or more.
-            events: sorted by their offsets; they are passed on as they are.
+            events: sorted by their offsets, which lie within the block.
             transport: at the block's first sample; None for a host without one.
             audio_in: (channels, samples).
             channels: of the output: 2, or 1 for a mono host.
@@ -555,9 +589,12 @@ class ClapPlugin:
         Returns:
             (channels, samples)
         Raises:
-            InputError: it reports an error.
+            InputError: it reports an error, or somebody breaks a rule.
         """
-        out = np.full((channels, samples), np.nan, np.float32)  # what is not written shows
+        if self.strict:
+            self._check_call(samples, events)
+        memory = np.full((channels, samples + GUARD), np.nan, np.float32)  # what is not written shows
+        out, guard = memory[:, :samples], memory[:, samples:]
         inputs = None
         if audio_in is not None:
             inputs = np.ascontiguousarray(audio_in, np.float32)
@@ -575,18 +612,49 @@ class ClapPlugin:
         call.audio_inputs, call.audio_inputs_count = input_buffer, int(inputs is not None)
         call.in_events, call.out_events = self._in, self._out
         with self._host.on_audio_thread():
-            status = self._plugin.process(self._plugin, call)
-        if status == 0:
+            began = time.perf_counter_ns()
+            self.status = self._plugin.process(self._plugin, call)
+            self.spent_ns = time.perf_counter_ns() - began
+        if self.status == ERROR:
             raise InputError("the plugin reports an error in a block")
         self._steady_time += samples
-        self.constant_mask = call.audio_outputs[0].constant_mask
+        self.constant_mask = output_buffer.constant_mask
+        if self.strict:
+            self._check_sound(out, guard)
+            self._check_conduct()
         return out
+
+    def _check_call(self, samples: int, events: Sequence[Event]) -> None:
+        if samples > self._max_block:
+            raise InputError(f"a block of {samples} samples is longer than the {self._max_block} of activate")
+        offsets = [event.offset for event in events]
+        if offsets != sorted(offsets) or any(not 0 <= offset < max(samples, 1) for offset in offsets):
+            raise InputError("events should be sorted by their offsets, which lie within the block")
+
+    def _check_sound(self, out: Audio, guard: Audio) -> None:
+        if not np.isfinite(out).all():
+            raise InputError("the plugin left samples unwritten, or made some that are no numbers")
+        if not np.isnan(guard).all():
+            raise InputError("the plugin wrote behind the block")
+        for channel, row in enumerate(out):
+            if self.constant_mask >> channel & 1 and row.size and np.ptp(row) > 0:
+                raise InputError(f"the plugin says that channel {channel} is constant, which it is not")
+
+    def _check_conduct(self) -> None:
+        if self.strict and self.requests.violations:
+            raise InputError("; ".join(self.requests.violations))
+
+    def _expect_main_thread(self, function: str) -> None:
+        if self.strict and threading.get_ident() != self._host.main_thread:
+            raise InputError(f"{function} should be called on the thread that made the plugin")
 
     def run_main_thread(self) -> None:
         """Give the plugin the main thread, if it has asked for it."""
+        self._expect_main_thread("run_main_thread")
         if self.requests.callbacks:
             self.requests.callbacks = 0
             self._plugin.on_main_thread(self._plugin)
+            self._check_conduct()
 
     def destroy(self) -> None:
         """End the instance."""
@@ -625,9 +693,9 @@ def _header(kind: str, type: int, offset: int) -> dict[str, Any]:
 def _packed(event: Event) -> Any:
     """An event as CLAP's struct."""
     if isinstance(event, ParamValue):
-        head = _header("param_t", PARAM_VALUE, event.offset)
-        everywhere = {"note_id": -1, "port": -1, "channel": -1, "key": -1}
-        return ffi.new("param_t *", {"header": head, "param_id": event.id, "value": event.value, **everywhere})
+        head = _header("param_t", PARAM_VALUE, event.offset) | {"space_id": event.space}
+        who = {"note_id": event.note_id, "port": -1, "channel": event.channel, "key": event.key}
+        return ffi.new("param_t *", {"header": head, "param_id": event.id, "value": event.value, **who})
     if isinstance(event, Note):
         head = _header("note_t", event.kind, event.offset)
         who = {"note_id": event.note_id, "channel": event.channel, "key": event.key}
@@ -669,6 +737,11 @@ def _packed_transport(transport: Transport) -> Any:
 
 def _fixed(value: float | None) -> int:
     return round((value or 0.0) * FIXED_POINT)
+
+
+def _library_in(clap: Path) -> str:
+    """What is to be loaded: on macOS a `.clap` is a folder with the library inside."""
+    return os.fspath(clap / "Contents" / "MacOS" / clap.stem if clap.is_dir() else clap)
 
 
 def _descriptor(found: Any) -> Descriptor:

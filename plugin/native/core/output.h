@@ -14,13 +14,14 @@ class GapFade {
 public:
     void reset() { *this = GapFade(); }
 
-    // Of one channel pair, in place; null where the sound is missing.
-    void apply(float* const channels[2], std::uint32_t samples, bool missing) {
+    // Of one channel pair, in place; whether something was added to it, so that silence is none any more.
+    bool apply(float* const channels[2], std::uint32_t samples, bool missing) {
         if (missing && !missing_) begin_gap();
         missing_ = missing;
+        const bool adds = fallen_ < kFadeSamples;
         if (!busy()) {
             for (int c = 0; c < 2; ++c) last_[c] = channels[c][samples - 1];
-            return;
+            return adds;
         }
         for (std::uint32_t i = 0; i < samples; ++i) {
             const float gain = missing ? 0.0f : static_cast<float>(risen_) / kFadeSamples;
@@ -30,13 +31,11 @@ public:
             fallen_ = std::min(fallen_ + 1, kFadeSamples);
             if (!missing) risen_ = std::min(risen_ + 1, kFadeSamples);
         }
+        return adds;
     }
 
     // Whether it changes samples at present.
     bool busy() const { return missing_ || risen_ < kFadeSamples || fallen_ < kFadeSamples; }
-
-    // Whether it adds to silence.
-    bool sounding() const { return fallen_ < kFadeSamples; }
 
 private:
     void begin_gap() {

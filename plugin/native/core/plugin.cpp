@@ -404,9 +404,7 @@ private:
             lost_samples_ += samples;
             tell_all_ = true;
         }
-        silent = silent && !fade_.sounding();
-        fade_.apply(wet, samples, !made);
-        silent = silent && !fade_.sounding();
+        silent = !fade_.apply(wet, samples, !made) && silent;
         silent = mix_dry(block, piece, wet) && silent;
         remember(block, piece);
         write_outputs(block, piece, wet);
