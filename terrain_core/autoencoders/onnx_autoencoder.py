@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from terrain_core.autoencoders import noise
 from terrain_core.autoencoders.features import FEATURES, HOP, LOOKAHEAD, FeatureStream
 from terrain_core.autoencoders.protocol import Audio, Latents
+from terrain_core.autoencoders.runtime import ort
 from terrain_core.errors import FileError, InputError
 
 FORMAT_VERSION = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,3 +36,15 @@ def test_playing_imports_nothing_slow(tmp_path: Path, root: Path) -> None:
     )
     assert done.stderr == ""
     assert done.stdout.strip() == ""
+
+
+def test_nothing_is_collected_and_no_thread_is_started(tmp_path: Path) -> None:
+    """ONNX Runtime would, by itself: threads that a fork does not survive, and a database of usage figures."""
+    program = (
+        "import os; import terrain_core.engine, terrain_core.autoencoders; print(len(os.listdir('/proc/self/task')))"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    found = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "1"
+    assert list(tmp_path.rglob("*")) == []

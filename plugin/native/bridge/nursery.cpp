@@ -25,12 +25,16 @@ constexpr int kNurseryDescriptor = 3;
 
 bool begins_with(const char* text, const char* start) { return std::strncmp(text, start, std::strlen(start)) == 0; }
 
+// One thread each: an engine's work is too small to share, and only one thread lives on in a fork.
+char kOneOpenMp[] = "OMP_NUM_THREADS=1", kOneOpenBlas[] = "OPENBLAS_NUM_THREADS=1";
+
 // The host's environment without what would lead Python astray: hosts set library paths for themselves.
 std::vector<char*> environment_for_python() {
-    std::vector<char*> kept;
+    std::vector<char*> kept = {kOneOpenMp, kOneOpenBlas};
     for (char** entry = environ; *entry; ++entry) {
         bool harmful = false;
-        for (const char* name : {"LD_LIBRARY_PATH=", "LD_PRELOAD=", "DYLD_", "PYTHONHOME=", "PYTHONPATH="})
+        for (const char* name : {"LD_LIBRARY_PATH=", "LD_PRELOAD=", "DYLD_", "PYTHONHOME=", "PYTHONPATH=", "OMP_NUM_THREADS=",
+                                 "OPENBLAS_NUM_THREADS="})
             harmful = harmful || begins_with(*entry, name);
         if (!harmful) kept.push_back(*entry);
     }
@@ -139,6 +143,9 @@ bool Nursery::spawn_process(const std::string& python, Descriptor theirs) {
     ::posix_spawn_file_actions_adddup2(&settings.files, output, 1);
     ::posix_spawn_file_actions_adddup2(&settings.files, output, 2);
     ::posix_spawn_file_actions_adddup2(&settings.files, socket.number(), kNurseryDescriptor);
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 34)
+    ::posix_spawn_file_actions_addclosefrom_np(&settings.files, kNurseryDescriptor + 1);  // what the host left open
+#endif
     const char* arguments[] = {python.c_str(), "-E", "-P", "-m", "terrain_plugin.bridge.nursery", nullptr};
     auto environment = environment_for_python();
     const int error = ::posix_spawn(&pid_, python.c_str(), &settings.files, &settings.attributes,

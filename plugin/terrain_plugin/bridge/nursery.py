@@ -20,7 +20,7 @@ from typing import Final
 
 from terrain_core import identity
 from terrain_core.engine import Engine
-from terrain_core.errors import InputError
+from terrain_core.errors import InputError, TerrainError
 from terrain_core.plugin_state import PluginState
 from terrain_plugin.bridge.log import banner, log_path, start_anew_if_large, start_logging
 from terrain_plugin.bridge.messages import Connection, Received
@@ -85,8 +85,8 @@ class Nursery:
         try:
             instrument = self._shelf.get(state.instrument if state else None)
             Engine(instrument, WARM_UP_RATE)
-        except InputError as error:
-            log.error("%s", error)
+        except TerrainError as error:
+            log.error("%s", error)  # the engine will say so to its plugin
         gc.collect()
         gc.freeze()  # or the children's first collection would copy every page that holds an object
 
@@ -102,8 +102,8 @@ class Nursery:
             if len(descriptors) < 3:
                 raise InputError(f"an engine was wanted with {len(descriptors)} descriptors: expected 3")
             self._bear(instance, wish["state_id"], message.after(SPAWN_RECORD), descriptors, inherited)
-        except (InputError, OSError) as error:
-            log.error("no engine: %s", error)
+        except Exception:  # the other instances' engines need their nursery
+            log.exception("no engine could be born")
             self._connection.send(Message.ENDED, ENDED_RECORD.struct.pack(instance, 0, 1, 0))
         finally:
             for descriptor in descriptors:
@@ -112,7 +112,7 @@ class Nursery:
     def _bear(
         self, instance: int, state_id: int, state: bytes, descriptors: list[int], inherited: tuple[int, ...]
     ) -> None:
-        self._prepare(PluginState.from_bytes(state))
+        self._prepare(_state(state))
         pid = os.fork()
         if pid == 0:
             self._become_engine(state_id, state, descriptors, inherited)
@@ -157,6 +157,13 @@ class Nursery:
             os.waitpid(pid, 0)
 
 
+def _state(data: bytes) -> PluginState | None:
+    try:
+        return PluginState.from_bytes(data)
+    except InputError:
+        return None  # the engine will say so to its plugin
+
+
 def _die_with_parent() -> None:
     """Linux: be killed when the nursery dies, even in the middle of a decoder that does not return."""
     if sys.platform == "linux":
@@ -168,7 +175,6 @@ def main() -> None:
     """What the plugin starts."""
     start_anew_if_large(log_path())
     start_logging()
-    os.closerange(CONNECTION + 1, 1024)  # whatever the host left open for its children
     log.info("%s", banner())
     Nursery(Connection(socket.socket(fileno=CONNECTION))).run()
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from terrain_core.errors import InputError
+from terrain_core.errors import TerrainError
 from terrain_plugin.bridge.messages import Connection, Received
 from terrain_plugin.bridge.processor import InstrumentShelf, TerrainProcessor
 from terrain_plugin.bridge.protocol import (
@@ -110,8 +110,8 @@ class Server:
         for message in self._control.receive():
             try:
                 self._obey(message)
-            except InputError as error:
-                log.error("message %d: %s", message.type, error)
+            except Exception:  # whatever a state held, the sound goes on
+                log.exception("message %d was not understood", message.type)
 
     def _obey(self, message: Received) -> None:
         if message.type == Message.STATE:
@@ -131,7 +131,7 @@ class Server:
                 self._memory.sample_rate,
                 self._memory.max_block,
             )
-        except InputError as error:
+        except TerrainError as error:
             self._control.send(Message.FAULT, STATE_RECORD.struct.pack(state_id) + str(error).encode())
             if not born:
                 return
