@@ -286,7 +286,7 @@ class ClapLibrary:
         Raises:
             InputError: it does not make one.
         """
-        wanted = id or self.descriptors[0].id
+        wanted = self.descriptors[0].id if id is None else id
         host = _Host()
         plugin = self._factory.create_plugin(self._factory, host.struct, wanted.encode())
         if plugin == ffi.NULL:
