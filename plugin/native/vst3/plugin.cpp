@@ -1,0 +1,688 @@
+#include "vst3/plugin.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "generated/identity.h"
+#include "vst3/text.h"
+
+namespace terrain::vst3 {
+namespace {
+
+constexpr std::uint32_t kMostEvents = 32768;  // in one block; hosts send a few
+constexpr std::int32_t kChannels = 16;
+
+template <typename Table>
+const v3_funknown* as_unknown(const Table& table) {
+    return static_cast<const v3_funknown*>(&table);
+}
+
+// The functions of an interface of the host's, behind FUnknown's three.
+template <typename Functions>
+const Functions& functions_of(void* host_object) {
+    return *reinterpret_cast<const Functions*>(*static_cast<std::uint8_t**>(host_object) + sizeof(v3_funknown));
+}
+
+// Groups become units: the root has the id 0, they follow in the order in which the table first names them.
+struct Units {
+    std::vector<std::string> names;
+    Units() {
+        for (const Parameter& parameter : kParameters)
+            if (id_of(parameter.group) == 0) names.emplace_back(parameter.group);
+    }
+    std::int32_t id_of(const char* group) const {
+        const auto found = std::find(names.begin(), names.end(), group);
+        return found == names.end() ? 0 : static_cast<std::int32_t>(found - names.begin()) + 1;
+    }
+};
+
+const Units& units() {
+    static const Units all;
+    return all;
+}
+
+struct ExpressionRow {
+    std::uint32_t type;
+    bridge::NoteExpression expression;
+    const char* title;
+    const char* unit;
+    double initial;
+    double low, high;  // what 0 and 1 mean
+    PhysicalController controller;
+    std::uint32_t parameter;  // the one that it moves
+};
+
+constexpr ExpressionRow kExpressions[] = {
+    {kTuningType, bridge::NoteExpression::kTuning, "Tuning", "semitones", 0.5, -120, 120, kXMovement, kX},
+    {kBrightnessType, bridge::NoteExpression::kBrightness, "Brightness", "", 0.5, 0, 1, kYMovement, kY},
+    {kPressureType, bridge::NoteExpression::kPressure, "Pressure", "", 0.0, 0, 1, kPhysicalPressure, kPressure},
+};
+
+const ExpressionRow* expression_of(std::uint32_t type) {
+    for (const ExpressionRow& row : kExpressions)
+        if (row.type == type) return &row;
+    return nullptr;
+}
+
+bool both(v3_speaker_arrangement arrangement) { return arrangement == (V3_SPEAKER_L | V3_SPEAKER_R); }
+std::int32_t channels_in(v3_speaker_arrangement arrangement) { return both(arrangement) ? 2 : 1; }
+bool is_playable(v3_speaker_arrangement arrangement) { return both(arrangement) || arrangement == V3_SPEAKER_M; }
+
+Transport translated(const v3_process_context& from) {
+    Transport to;
+    const auto copy = [&](std::uint32_t flag, std::uint32_t ours) {
+        if (from.state & flag) to.flags |= ours;
+    };
+    copy(V3_PROCESS_CTX_PLAYING, bridge::kPlaying);
+    copy(V3_PROCESS_CTX_RECORDING, bridge::kRecording);
+    copy(V3_PROCESS_CTX_CYCLE_ACTIVE, bridge::kCycle);
+    copy(V3_PROCESS_CTX_PROJECT_TIME_VALID, bridge::kHasBeat);
+    copy(V3_PROCESS_CTX_TEMPO_VALID, bridge::kHasBpm);
+    copy(V3_PROCESS_CTX_BAR_POSITION_VALID, bridge::kHasBar);
+    copy(V3_PROCESS_CTX_TIME_SIG_VALID, bridge::kHasMeter);
+    copy(V3_PROCESS_CTX_CYCLE_VALID, bridge::kHasCycle);
+    to.flags |= bridge::kHasSeconds;  // the position in samples is always there
+    to.beat = from.project_time_quarters;
+    to.bpm = from.bpm;
+    to.seconds = from.sample_rate > 0 ? static_cast<double>(from.project_time_in_samples) / from.sample_rate : 0.0;
+    to.bar_beat = from.bar_position_quarters;
+    to.cycle_begin = from.cycle_start_quarters;
+    to.cycle_end = from.cycle_end_quarters;
+    to.meter_numerator = static_cast<std::uint16_t>(from.time_sig_numerator);
+    to.meter_denominator = static_cast<std::uint16_t>(from.time_sig_denom);
+    return to;
+}
+
+// Whether the host says anything about time: pedalboard, for one, hands over a context with a sample rate and no more.
+bool has_transport(const v3_process_context* context) {
+    constexpr std::uint32_t kAnything = V3_PROCESS_CTX_PLAYING | V3_PROCESS_CTX_PROJECT_TIME_VALID |
+                                        V3_PROCESS_CTX_TEMPO_VALID | V3_PROCESS_CTX_CONT_TIME_VALID;
+    return context && (context->state & kAnything || context->project_time_in_samples != 0);
+}
+
+Event note_event(bridge::EventKind kind, std::int32_t offset, std::int16_t channel, std::int16_t key, std::int32_t id,
+                 double value) {
+    Event event{};
+    event.offset = static_cast<std::uint32_t>(std::max(offset, 0));
+    event.kind = static_cast<std::uint16_t>(kind);
+    event.channel = channel;
+    event.key = key;
+    event.note_id = id;
+    event.value = value;
+    return event;
+}
+
+}  // namespace
+
+// The tables of functions that hosts call; each passes on to a member of Plugin.
+struct Tables {
+    static Plugin& of(void* self) { return object_of<Plugin>(self); }
+
+    static v3_result V3_API query(void* self, const v3_tuid iid, void** found) { return of(self).query(iid, found); }
+    static std::uint32_t V3_API ref(void* self) { return ++of(self).references_; }
+    static std::uint32_t V3_API unref(void* self) { return of(self).release(); }
+    static v3_result V3_API initialize(void*, v3_funknown**) { return V3_OK; }
+    static v3_result V3_API terminate(void* self) { return of(self).set_handler(nullptr); }
+
+    template <typename Table>
+    static Table with_unknown() {
+        Table table{};
+        table.query_interface = query;
+        table.ref = ref;
+        table.unref = unref;
+        return table;
+    }
+
+    static v3_component_cpp component() {
+        auto table = with_unknown<v3_component_cpp>();
+        table.base = {initialize, terminate};
+        table.comp.get_controller_class_id = [](void*, v3_tuid id) -> v3_result {
+            std::memcpy(id, kVst3ClassId, sizeof(v3_tuid));
+            return V3_OK;
+        };
+        table.comp.set_io_mode = [](void*, std::int32_t) -> v3_result { return V3_NOT_IMPLEMENTED; };
+        table.comp.get_bus_count = [](void*, std::int32_t media, std::int32_t direction) -> std::int32_t {
+            return media == V3_AUDIO || (media == V3_EVENT && direction == V3_INPUT) ? 1 : 0;
+        };
+        table.comp.get_bus_info = [](void* self, std::int32_t media, std::int32_t direction, std::int32_t index,
+                                     v3_bus_info* info) { return of(self).bus_info(media, direction, index, info); };
+        table.comp.get_routing_info = [](void*, v3_routing_info*, v3_routing_info*) -> v3_result {
+            return V3_NOT_IMPLEMENTED;
+        };
+        table.comp.activate_bus = [](void* self, std::int32_t media, std::int32_t direction, std::int32_t index,
+                                     v3_bool) -> v3_result {
+            v3_bus_info info;
+            return of(self).bus_info(media, direction, index, &info);
+        };
+        table.comp.set_active = [](void* self, v3_bool active) { return of(self).set_active(active); };
+        table.comp.set_state = [](void* self, v3_bstream** stream) { return of(self).set_state(stream); };
+        table.comp.get_state = [](void* self, v3_bstream** stream) { return of(self).get_state(stream); };
+        return table;
+    }
+
+    static v3_audio_processor_cpp processor() {
+        auto table = with_unknown<v3_audio_processor_cpp>();
+        table.proc.set_bus_arrangements = [](void* self, v3_speaker_arrangement* inputs, std::int32_t input_count,
+                                             v3_speaker_arrangement* outputs, std::int32_t output_count) {
+            return of(self).set_arrangements(inputs, input_count, outputs, output_count);
+        };
+        table.proc.get_bus_arrangement = [](void* self, std::int32_t direction, std::int32_t index,
+                                            v3_speaker_arrangement* found) {
+            return of(self).arrangement(direction, index, found);
+        };
+        table.proc.can_process_sample_size = [](void*, std::int32_t size) -> v3_result {
+            return size == V3_SAMPLE_32 ? V3_TRUE : V3_FALSE;
+        };
+        table.proc.get_latency_samples = [](void* self) { return of(self).core_.latency_samples(); };
+        table.proc.setup_processing = [](void* self, v3_process_setup* setup) { return of(self).setup(*setup); };
+        table.proc.set_processing = [](void* self, v3_bool processing) -> v3_result {
+            if (processing) of(self).core_.reset();
+            return V3_OK;
+        };
+        table.proc.process = [](void* self, v3_process_data* data) { return of(self).process(*data); };
+        table.proc.get_tail_samples = [](void* self) { return of(self).core_.tail_samples(); };
+        return table;
+    }
+
+    static v3_edit_controller_cpp controller() {
+        auto table = with_unknown<v3_edit_controller_cpp>();
+        table.base = {initialize, terminate};
+        // The component's state is this object's already, and there is no other.
+        table.ctrl.set_component_state = [](void*, v3_bstream**) -> v3_result { return V3_OK; };
+        table.ctrl.set_state = [](void*, v3_bstream**) -> v3_result { return V3_OK; };
+        table.ctrl.get_state = [](void*, v3_bstream**) -> v3_result { return V3_OK; };
+        table.ctrl.get_parameter_count = [](void*) -> std::int32_t { return kParameterCount; };
+        table.ctrl.get_parameter_info = [](void* self, std::int32_t index, v3_param_info* info) {
+            return of(self).parameter_info(index, info);
+        };
+        table.ctrl.get_parameter_string_for_value = [](void*, v3_param_id id, double normalised,
+                                                       v3_str_128 output) -> v3_result {
+            const std::uint32_t index = index_of(id);
+            if (index == kParameterCount) return V3_INVALID_ARG;
+            write_text(text(kParameters[index], from_normalised(kParameters[index], normalised)), output, 128);
+            return V3_OK;
+        };
+        table.ctrl.get_parameter_value_for_string = [](void*, v3_param_id id, std::int16_t* input,
+                                                       double* normalised) -> v3_result {
+            const std::uint32_t index = index_of(id);
+            double plain;
+            if (index == kParameterCount || !parse(kParameters[index], read_text(input), plain)) return V3_FALSE;
+            *normalised = to_normalised(kParameters[index], plain);
+            return V3_OK;
+        };
+        table.ctrl.normalised_parameter_to_plain = [](void*, v3_param_id id, double normalised) {
+            const std::uint32_t index = index_of(id);
+            return index < kParameterCount ? from_normalised(kParameters[index], normalised) : normalised;
+        };
+        table.ctrl.plain_parameter_to_normalised = [](void*, v3_param_id id, double plain) {
+            const std::uint32_t index = index_of(id);
+            return index < kParameterCount ? to_normalised(kParameters[index], plain) : plain;
+        };
+        table.ctrl.get_parameter_normalised = [](void* self, v3_param_id id) { return of(self).shown(id); };
+        table.ctrl.set_parameter_normalised = [](void* self, v3_param_id id, double normalised) {
+            return of(self).show(id, normalised);
+        };
+        table.ctrl.set_component_handler = [](void* self, v3_component_handler** handler) {
+            return of(self).set_handler(handler);
+        };
+        table.ctrl.create_view = [](void*, const char*) -> v3_plugin_view** { return nullptr; };
+        return table;
+    }
+
+    static v3_midi_mapping_cpp midi_mapping() {
+        auto table = with_unknown<v3_midi_mapping_cpp>();
+        table.map.get_midi_controller_assignment = [](void* self, std::int32_t bus, std::int16_t channel,
+                                                      std::int16_t controller, v3_param_id* id) -> v3_result {
+            if (bus != 0 || channel < 0 || channel >= kChannels) return V3_FALSE;
+            return of(self).midi_assignment(controller, id);
+        };
+        return table;
+    }
+
+    static v3_unit_information_cpp units_table() {
+        auto table = with_unknown<v3_unit_information_cpp>();
+        v3_unit_information& unit = table.unit;
+        unit.get_unit_count = [](void*) { return static_cast<std::int32_t>(units().names.size()) + 1; };
+        unit.get_unit_info = [](void*, std::int32_t index, v3_unit_info* info) -> v3_result {
+            constexpr std::int32_t kNoParent = -1, kNoProgramList = -1;
+            if (index < 0 || index > static_cast<std::int32_t>(units().names.size())) return V3_INVALID_ARG;
+            *info = {index, index == 0 ? kNoParent : 0, {}, kNoProgramList};
+            write_text(index == 0 ? "Root" : units().names[static_cast<std::size_t>(index) - 1], info->name);
+            return V3_OK;
+        };
+        unit.get_program_list_count = [](void*) -> std::int32_t { return 0; };
+        unit.get_program_list_info = [](void*, std::int32_t, v3_program_list_info*) -> v3_result { return V3_FALSE; };
+        unit.get_program_name = [](void*, std::int32_t, std::int32_t, v3_str_128) -> v3_result { return V3_FALSE; };
+        unit.get_program_info = [](void*, std::int32_t, std::int32_t, const char*, v3_str_128) -> v3_result {
+            return V3_FALSE;
+        };
+        unit.has_program_pitch_names = [](void*, std::int32_t, std::int32_t) -> v3_result { return V3_FALSE; };
+        unit.get_program_pitch_name = [](void*, std::int32_t, std::int32_t, std::int16_t, v3_str_128) -> v3_result {
+            return V3_FALSE;
+        };
+        unit.get_selected_unit = [](void*) -> std::int32_t { return 0; };
+        unit.select_unit = [](void*, std::int32_t) -> v3_result { return V3_OK; };
+        unit.get_unit_by_bus = [](void*, std::int32_t, std::int32_t, std::int32_t, std::int32_t,
+                                  std::int32_t* id) -> v3_result {
+            *id = 0;
+            return V3_OK;
+        };
+        unit.set_unit_program_data = [](void*, std::int32_t, std::int32_t, v3_bstream**) -> v3_result {
+            return V3_NOT_IMPLEMENTED;
+        };
+        return table;
+    }
+
+    static v3_process_context_requirements_cpp requirements() {
+        auto table = with_unknown<v3_process_context_requirements_cpp>();
+        table.req.get_process_context_requirements = [](void*) -> std::uint32_t {
+            return V3_PROCESS_CTX_NEED_PROJECT_TIME | V3_PROCESS_CTX_NEED_BAR_POSITION | V3_PROCESS_CTX_NEED_CYCLE |
+                   V3_PROCESS_CTX_NEED_TEMPO | V3_PROCESS_CTX_NEED_TIME_SIG | V3_PROCESS_CTX_NEED_TRANSPORT_STATE;
+        };
+        return table;
+    }
+
+    static NoteExpressionTable note_expression() {
+        auto table = with_unknown<NoteExpressionTable>();
+        table.count = [](void*, std::int32_t bus, std::int16_t) {
+            return bus == 0 ? static_cast<std::int32_t>(std::size(kExpressions)) : 0;
+        };
+        table.info = [](void*, std::int32_t bus, std::int16_t, std::int32_t index, NoteExpressionInfo* info) -> v3_result {
+            if (bus != 0 || index < 0 || index >= static_cast<std::int32_t>(std::size(kExpressions)))
+                return V3_INVALID_ARG;
+            const ExpressionRow& row = kExpressions[index];
+            constexpr std::int32_t kHasAssociatedParameter = 1 << 3;
+            *info = {};
+            info->type = row.type;
+            write_text(row.title, info->title);
+            write_text(row.title, info->short_title);
+            write_text(row.unit, info->units);
+            info->initial = row.initial;
+            info->high = 1.0;
+            info->associated_parameter = row.parameter;
+            info->flags = kHasAssociatedParameter;
+            return V3_OK;
+        };
+        table.text = [](void*, std::int32_t, std::int16_t, std::uint32_t type, double value,
+                        v3_str_128 output) -> v3_result {
+            const ExpressionRow* row = expression_of(type);
+            if (!row) return V3_INVALID_ARG;
+            write_text(std::to_string(row->low + value * (row->high - row->low)), output, 128);
+            return V3_OK;
+        };
+        table.parse = [](void*, std::int32_t, std::int16_t, std::uint32_t, const std::int16_t*, double*) -> v3_result {
+            return V3_NOT_IMPLEMENTED;
+        };
+        return table;
+    }
+
+    static PhysicalMappingTable physical_mapping() {
+        auto table = with_unknown<PhysicalMappingTable>();
+        table.map = [](void*, std::int32_t bus, std::int16_t, PhysicalMapList* list) -> v3_result {
+            if (bus != 0) return V3_INVALID_ARG;
+            for (std::uint32_t i = 0; i < list->count; ++i)
+                for (const ExpressionRow& row : kExpressions)
+                    if (row.controller == list->maps[i].controller) list->maps[i].expression = row.type;
+            return V3_OK;
+        };
+        return table;
+    }
+
+    static v3_connection_point_cpp connection() {
+        auto table = with_unknown<v3_connection_point_cpp>();
+        table.point.connect = [](void*, v3_connection_point**) -> v3_result { return V3_OK; };
+        table.point.disconnect = [](void*, v3_connection_point**) -> v3_result { return V3_OK; };
+        table.point.notify = [](void*, v3_message**) -> v3_result { return V3_OK; };
+        return table;
+    }
+};
+
+namespace {
+const auto kComponentTable = Tables::component();
+const auto kProcessorTable = Tables::processor();
+const auto kControllerTable = Tables::controller();
+const auto kMidiMappingTable = Tables::midi_mapping();
+const auto kUnitsTable = Tables::units_table();
+const auto kRequirementsTable = Tables::requirements();
+const auto kNoteExpressionTable = Tables::note_expression();
+const auto kPhysicalMappingTable = Tables::physical_mapping();
+const auto kConnectionTable = Tables::connection();
+}  // namespace
+
+void* Plugin::create(const v3_tuid interface) {
+    auto* plugin = new Plugin;
+    void* found = nullptr;
+    plugin->query(interface, &found);
+    plugin->release();  // the host holds it now, or nobody does
+    return found;
+}
+
+Plugin::Plugin()
+    : component_{as_unknown(kComponentTable), this},
+      processor_{as_unknown(kProcessorTable), this},
+      controller_{as_unknown(kControllerTable), this},
+      midi_mapping_{as_unknown(kMidiMappingTable), this},
+      units_{as_unknown(kUnitsTable), this},
+      requirements_{as_unknown(kRequirementsTable), this},
+      note_expression_{as_unknown(kNoteExpressionTable), this},
+      physical_mapping_{as_unknown(kPhysicalMappingTable), this},
+      connection_{as_unknown(kConnectionTable), this},
+      core_(*this) {
+    for (PlayedNote& note : notes_) note.id = -1;
+    show_all();
+}
+
+v3_result Plugin::query(const v3_tuid interface, void** found) {
+    const struct {
+        const std::uint8_t* iid;
+        Interface<Plugin>* as;
+    } interfaces[] = {
+        {v3_funknown_iid, &component_},
+        {v3_plugin_base_iid, &component_},
+        {v3_component_iid, &component_},
+        {v3_audio_processor_iid, &processor_},
+        {v3_edit_controller_iid, &controller_},
+        {v3_midi_mapping_iid, &midi_mapping_},
+        {v3_unit_information_iid, &units_},
+        {v3_process_context_requirements_iid, &requirements_},
+        {kNoteExpressionControllerIid, &note_expression_},
+        {kPhysicalMappingIid, &physical_mapping_},
+        {v3_connection_point_iid, &connection_},
+    };
+    *found = nullptr;
+    for (const auto& row : interfaces)
+        if (v3_tuid_match(row.iid, interface)) {
+            *found = row.as;
+            ++references_;
+            return V3_OK;
+        }
+    return V3_NO_INTERFACE;
+}
+
+std::uint32_t Plugin::release() {
+    const std::uint32_t left = --references_;
+    if (left == 0) delete this;
+    return left;
+}
+
+// ---- component
+
+v3_result Plugin::bus_info(std::int32_t media, std::int32_t direction, std::int32_t index, v3_bus_info* info) const {
+    const bool is_input = direction == V3_INPUT;
+    if (index != 0 || (media != V3_AUDIO && !(media == V3_EVENT && is_input))) return V3_INVALID_ARG;
+    *info = {};
+    info->media_type = media;
+    info->direction = direction;
+    if (media == V3_EVENT) {
+        info->channel_count = kChannels;
+        info->flags = V3_DEFAULT_ACTIVE;
+        write_text("Notes", info->bus_name);
+        return V3_OK;
+    }
+    info->channel_count = channels_in(is_input ? input_ : output_);
+    info->bus_type = is_input ? V3_AUX : V3_MAIN;
+    info->flags = is_input ? 0 : V3_DEFAULT_ACTIVE;
+    write_text(is_input ? "Audio In" : "Out", info->bus_name);
+    return V3_OK;
+}
+
+v3_result Plugin::set_active(bool active) {
+    if (active == active_) return V3_OK;
+    if (active) {
+        gathered_.resize(kMostEvents);
+        events_.resize(kMostEvents);
+        if (!core_.activate(sample_rate_, max_block_)) return V3_FALSE;
+        latency_changed_ = false;  // the host asks after this
+    } else {
+        core_.deactivate();
+    }
+    active_ = active;
+    return V3_OK;
+}
+
+v3_result Plugin::set_state(v3_bstream** stream) {
+    const auto& functions = functions_of<v3_bstream>(stream);
+    std::vector<std::uint8_t> bytes;
+    std::uint8_t part[4096];
+    std::int32_t got = 0;
+    while (functions.read(stream, part, sizeof part, &got) == V3_OK && got > 0) {
+        if (bytes.size() + static_cast<std::size_t>(got) > kLargestState) return V3_FALSE;
+        bytes.insert(bytes.end(), part, part + got);
+    }
+    std::string problem;
+    if (!core_.restore_state(bytes.data(), bytes.size(), problem)) return V3_FALSE;
+    show_all();
+    return V3_OK;
+}
+
+v3_result Plugin::get_state(v3_bstream** stream) {
+    const auto& functions = functions_of<v3_bstream>(stream);
+    auto bytes = core_.save_state();
+    for (std::size_t at = 0; at < bytes.size();) {
+        std::int32_t written = 0;
+        const auto size = static_cast<std::int32_t>(std::min<std::size_t>(bytes.size() - at, 1 << 20));
+        if (functions.write(stream, bytes.data() + at, size, &written) != V3_OK || written <= 0) return V3_FALSE;
+        at += static_cast<std::size_t>(written);
+    }
+    return V3_OK;
+}
+
+// ---- audio processor
+
+v3_result Plugin::set_arrangements(const v3_speaker_arrangement* inputs, std::int32_t input_count,
+                                   const v3_speaker_arrangement* outputs, std::int32_t output_count) {
+    if (active_ || input_count > 1 || output_count != 1 || !is_playable(outputs[0])) return V3_FALSE;
+    if (input_count == 1 && inputs[0] != 0 && !is_playable(inputs[0])) return V3_FALSE;
+    if (input_count == 1 && inputs[0] != 0) input_ = inputs[0];
+    output_ = outputs[0];
+    return V3_TRUE;
+}
+
+v3_result Plugin::arrangement(std::int32_t direction, std::int32_t index, v3_speaker_arrangement* found) const {
+    if (index != 0) return V3_INVALID_ARG;
+    *found = direction == V3_INPUT ? input_ : output_;
+    return V3_OK;
+}
+
+v3_result Plugin::setup(const v3_process_setup& setup) {
+    if (setup.symbolic_sample_size != V3_SAMPLE_32 || setup.max_block_size < 1 || active_) return V3_FALSE;
+    sample_rate_ = setup.sample_rate;
+    max_block_ = static_cast<std::uint32_t>(setup.max_block_size);
+    return V3_OK;
+}
+
+v3_result Plugin::process(v3_process_data& data) {
+    if (!active_ || data.symbolic_sample_size != V3_SAMPLE_32) return V3_FALSE;
+    event_count_ = 0;
+    if (data.input_params) gather_parameters(data.input_params);
+    if (data.input_events) gather_notes(data.input_events);
+    sort_events();
+    AudioBlock block;
+    block.samples = static_cast<std::uint32_t>(std::max(data.nframes, 0));
+    block.offline = data.process_mode == V3_OFFLINE;  // not setup's: some hosts say it only here
+    block.lines = true;
+    block.events = events_.data();
+    block.event_count = event_count_;
+    Transport transport;
+    if (has_transport(data.ctx)) {
+        transport = translated(*data.ctx);
+        block.transport = &transport;
+    }
+    if (data.num_input_buses > 0 && data.inputs[0].num_channels > 0 && data.inputs[0].channel_buffers_32)
+        for (std::int32_t c = 0; c < 2; ++c)
+            block.inputs[c] = data.inputs[0].channel_buffers_32[std::min(c, data.inputs[0].num_channels - 1)];
+    v3_audio_bus_buffers* out = data.num_output_buses > 0 ? &data.outputs[0] : nullptr;
+    for (std::int32_t c = 0; out && out->channel_buffers_32 && c < std::min(2, out->num_channels); ++c)
+        block.outputs[c] = out->channel_buffers_32[c];
+    const bool silent = core_.process(block);
+    if (out) out->channel_silence_bitset = silent && block.samples > 0 ? (1u << out->num_channels) - 1 : 0;
+    if (data.output_params) tell_status(data.output_params);
+    return V3_OK;
+}
+
+void Plugin::add(const Event& event) {
+    if (event_count_ == kMostEvents) return;
+    gathered_[event_count_] = {event, event_count_};
+    ++event_count_;
+}
+
+void Plugin::gather_parameters(v3_param_changes** changes) {
+    const auto& queues = functions_of<v3_param_changes>(changes);
+    const std::int32_t count = queues.get_param_count(changes);
+    for (std::int32_t i = 0; i < count; ++i) {
+        v3_param_value_queue** queue = queues.get_param_data(changes, i);
+        if (!queue) continue;
+        const auto& points = functions_of<v3_param_value_queue>(queue);
+        const std::uint32_t index = index_of(points.get_param_id(queue));
+        if (index == kParameterCount) continue;
+        const std::int32_t point_count = points.get_point_count(queue);
+        for (std::int32_t point = 0; point < point_count; ++point) {
+            std::int32_t offset = 0;
+            double normalised = 0.0;
+            if (points.get_point(queue, point, &offset, &normalised) != V3_OK || normalised != normalised) continue;
+            Event event = note_event(bridge::EventKind::kParameter, offset, -1, -1, -1,
+                                     from_normalised(kParameters[index], normalised));
+            event.id = kParameters[index].id;
+            add(event);
+            shown_[index] = normalised;
+        }
+    }
+}
+
+void Plugin::gather_notes(v3_event_list** list) {
+    const auto& events = functions_of<v3_event_list>(list);
+    const std::uint32_t count = events.get_event_count(list);
+    v3_event event;
+    for (std::uint32_t i = 0; i < count; ++i)
+        if (events.get_event(list, static_cast<std::int32_t>(i), &event) == V3_OK) add_note_event(event);
+}
+
+void Plugin::add_note_event(const v3_event& from) {
+    using bridge::EventKind;
+    const std::int32_t at = from.sample_offset;
+    if (from.type == V3_EVENT_NOTE_ON) {
+        const auto& note = from.note_on;
+        // VST3 has no note-on with velocity 0, but hosts that come from MIDI send it.
+        const auto kind = note.velocity > 0 ? EventKind::kNoteOn : EventKind::kNoteOff;
+        add(note_event(kind, at, note.channel, note.pitch, note.note_id, note.velocity));
+        remember_note(gathered_[event_count_ - 1].event);
+    } else if (from.type == V3_EVENT_NOTE_OFF) {
+        const auto& note = from.note_off;
+        add(note_event(EventKind::kNoteOff, at, note.channel, note.pitch, note.note_id, note.velocity));
+    } else if (from.type == V3_EVENT_POLY_PRESSURE) {
+        const auto& touch = from.poly_pressure;
+        Event event = note_event(EventKind::kNoteExpression, at, touch.channel, touch.pitch, touch.note_id, touch.pressure);
+        event.id = static_cast<std::uint32_t>(bridge::NoteExpression::kPressure);
+        add(event);
+    } else if (from.type == V3_EVENT_NOTE_EXP_VALUE) {
+        const ExpressionRow* row = expression_of(from.note_exp_value.type_id);
+        const PlayedNote* note = played(from.note_exp_value.note_id);
+        if (!row || !note) return;
+        const double value = row->low + from.note_exp_value.value * (row->high - row->low);
+        Event event = note_event(EventKind::kNoteExpression, at, note->channel, note->key, note->id, value);
+        event.id = static_cast<std::uint32_t>(row->expression);
+        add(event);
+    }
+}
+
+// Note expressions name only the note's id: which key that was.
+void Plugin::remember_note(const Event& event) {
+    if (event.note_id < 0) return;
+    notes_[note_at_++ % notes_.size()] = {event.note_id, event.channel, event.key};
+}
+
+const Plugin::PlayedNote* Plugin::played(std::int32_t note_id) const {
+    for (const PlayedNote& note : notes_)
+        if (note_id >= 0 && note.id == note_id) return &note;
+    return nullptr;
+}
+
+// Queues come parameter by parameter, the core wants time's order. In place: nothing is allocated.
+void Plugin::sort_events() {
+    std::sort(gathered_.begin(), gathered_.begin() + event_count_, [](const TimedEvent& a, const TimedEvent& b) {
+        return a.event.offset != b.event.offset ? a.event.offset < b.event.offset : a.order < b.order;
+    });
+    for (std::uint32_t i = 0; i < event_count_; ++i) events_[i] = gathered_[i].event;
+}
+
+// Status is the plugin's to say: as an output parameter, from the audio thread, as VST3 has it.
+void Plugin::tell_status(v3_param_changes** changes) {
+    const std::uint32_t index = index_of(kStatus);
+    const double status = core_.parameter(index);
+    if (status == told_status_) return;
+    const auto& queues = functions_of<v3_param_changes>(changes);
+    v3_param_id id = kStatus;
+    std::int32_t at = 0;
+    v3_param_value_queue** queue = queues.add_param_data(changes, &id, &at);
+    if (!queue) return;
+    functions_of<v3_param_value_queue>(queue).add_point(queue, 0, to_normalised(kParameters[index], status), &at);
+    told_status_ = status;
+}
+
+// ---- controller
+
+v3_result Plugin::parameter_info(std::int32_t index, v3_param_info* info) const {
+    if (index < 0 || index >= static_cast<std::int32_t>(kParameterCount)) return V3_INVALID_ARG;
+    const Parameter& parameter = kParameters[index];
+    *info = {};
+    info->param_id = parameter.id;
+    write_text(parameter.name, info->title);
+    write_text(parameter.name, info->short_title);
+    write_text(parameter.unit, info->units);
+    info->step_count = static_cast<std::int32_t>(parameter.steps);
+    info->default_normalised_value = to_normalised(parameter, parameter.initial);
+    info->unit_id = units().id_of(parameter.group);
+    info->flags = parameter.read_only ? V3_PARAM_READ_ONLY : V3_PARAM_CAN_AUTOMATE;
+    if (parameter.choices) info->flags |= V3_PARAM_IS_LIST;
+    if (parameter.id == kBypass) info->flags |= V3_PARAM_IS_BYPASS;
+    return V3_OK;
+}
+
+double Plugin::shown(v3_param_id id) {
+    tell_news();
+    const std::uint32_t index = index_of(id);
+    if (index == kParameterCount) return 0.0;
+    if (kParameters[index].read_only) return to_normalised(kParameters[index], core_.parameter(index));
+    return shown_[index];
+}
+
+v3_result Plugin::show(v3_param_id id, double normalised) {
+    tell_news();
+    const std::uint32_t index = index_of(id);
+    if (index == kParameterCount || normalised != normalised) return V3_INVALID_ARG;
+    shown_[index] = std::clamp(normalised, 0.0, 1.0);
+    return V3_OK;
+}
+
+void Plugin::show_all() {
+    for (std::uint32_t i = 0; i < kParameterCount; ++i)
+        shown_[i] = to_normalised(kParameters[i], core_.parameter(i));
+}
+
+v3_result Plugin::midi_assignment(std::int16_t controller, v3_param_id* id) const {
+    const struct {
+        std::int16_t controller;
+        v3_param_id id;
+    } assignments[] = {{kPitchBend, kX}, {kTimbre, kY}, {kChannelPressure, kPressure}, {kModulationWheel, kZ}};
+    for (const auto& row : assignments)
+        if (row.controller == controller) {
+            *id = row.id;
+            return V3_TRUE;
+        }
+    return V3_FALSE;
+}
+
+v3_result Plugin::set_handler(v3_component_handler** handler) {
+    if (handler) v3_cpp_obj_ref(handler);
+    if (handler_) v3_cpp_obj_unref(handler_);
+    handler_ = handler;
+    return V3_OK;
+}
+
+void Plugin::tell_news() {
+    if (handler_ && latency_changed_.exchange(false))
+        functions_of<v3_component_handler>(handler_).restart_component(handler_, V3_RESTART_LATENCY_CHANGED);
+}
+
+}  // namespace terrain::vst3

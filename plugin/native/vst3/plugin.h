@@ -1,0 +1,102 @@
+// The VST3 face: one object that is component, processor and controller, over core/plugin.h.
+//
+// Values take two ways in VST3. What is heard comes to process() in queues; what is shown goes through the controller's
+// functions. The object keeps the shown values by themselves: a host that tells the controller of a value late must not
+// change what the queues said.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "core/plugin.h"
+#include "generated/parameters.h"
+#include "vst3/interfaces.h"
+
+namespace terrain::vst3 {
+
+class Plugin final : Listener {
+public:
+    // A new object with one reference, as this interface; null if it has no such interface.
+    static void* create(const v3_tuid interface);
+
+private:
+    Plugin();
+    ~Plugin() override = default;
+
+    // ---- FUnknown
+    v3_result query(const v3_tuid interface, void** found);
+    std::uint32_t release();
+
+    // ---- component (UI thread)
+    v3_result bus_info(std::int32_t media, std::int32_t direction, std::int32_t index, v3_bus_info* info) const;
+    v3_result set_active(bool active);
+    v3_result set_state(v3_bstream** stream);
+    v3_result get_state(v3_bstream** stream);
+
+    // ---- audio processor
+    v3_result set_arrangements(const v3_speaker_arrangement* inputs, std::int32_t input_count,
+                               const v3_speaker_arrangement* outputs, std::int32_t output_count);
+    v3_result arrangement(std::int32_t direction, std::int32_t index, v3_speaker_arrangement* found) const;
+    v3_result setup(const v3_process_setup& setup);
+    v3_result process(v3_process_data& data);  // audio thread
+
+    // ---- process()'s parts (audio thread)
+    struct TimedEvent {
+        Event event;
+        std::uint32_t order;  // of events on one sample
+    };
+    struct PlayedNote {
+        std::int32_t id;
+        std::int16_t channel, key;
+    };
+    void gather_parameters(v3_param_changes** changes);
+    void gather_notes(v3_event_list** list);
+    void add_note_event(const v3_event& from);
+    void add(const Event& event);
+    void sort_events();
+    void remember_note(const Event& event);
+    const PlayedNote* played(std::int32_t note_id) const;
+    void tell_status(v3_param_changes** changes);
+
+    // ---- controller (UI thread)
+    v3_result parameter_info(std::int32_t index, v3_param_info* info) const;
+    double shown(v3_param_id id);
+    v3_result show(v3_param_id id, double normalised);
+    void show_all();
+    v3_result midi_assignment(std::int16_t controller, v3_param_id* id) const;
+    v3_result set_handler(v3_component_handler** handler);
+    void tell_news();
+
+    // ---- what the core tells (supervisor's thread): VST3 has no way to ask for the UI thread, so that it is passed on
+    // at the host's next call there
+    void latency_changed() override { latency_changed_ = true; }
+    void status_changed() override {}  // process() sends it
+
+    friend struct Tables;
+
+    std::atomic<std::uint32_t> references_{1};
+    Interface<Plugin> component_, processor_, controller_, midi_mapping_, units_, requirements_, note_expression_,
+        physical_mapping_, connection_;
+    v3_component_handler** handler_ = nullptr;
+
+    double sample_rate_ = 44100.0;
+    std::uint32_t max_block_ = 1024;
+    bool active_ = false;
+    v3_speaker_arrangement input_ = V3_SPEAKER_L | V3_SPEAKER_R, output_ = V3_SPEAKER_L | V3_SPEAKER_R;
+
+    std::array<std::atomic<double>, kParameterCount> shown_;  // normalised
+    std::atomic<bool> latency_changed_{false};
+
+    std::vector<TimedEvent> gathered_;
+    std::vector<Event> events_;
+    std::uint32_t event_count_ = 0;
+    std::array<PlayedNote, 256> notes_{};
+    std::uint32_t note_at_ = 0;
+    double told_status_ = -1.0;
+
+    terrain::Plugin core_;  // last: its supervisor calls us until it is gone
+};
+
+}  // namespace terrain::vst3
