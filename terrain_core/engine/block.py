@@ -67,7 +67,7 @@ class Engine:
         self._frames = 0  # frames of this stream so far
         self._numbering = 0  # what makes a frame's number of its index in this stream
         self._listening = False
-        self._was_playing: bool | None = None  # what the player was told of the transport
+        self._was_playing: bool | None = None  # what the player was told of the transport; None: nothing yet
         self._warm_up(max_block)
 
     @property
@@ -128,12 +128,13 @@ class Engine:
                 self._number_from_song()
         first, last = self._frames, self._clock.frames_due_before(self._samples + block.samples)
         due = self._clock.due(first, last) - self._samples
+        held = self._midi.sounding
         from_midi, switches = self._receive(block.midi)
         controls = self._controls.advance(block.points, block.lines, from_midi, due)
         frames = Frames(first + self._numbering, controls, self._song.beats_at(due), self._listen(block, controls, due))
         if self._song.playing != self._was_playing:
             self._was_playing = self._song.playing
-            switches.insert(0, Switch(0, playing=self._was_playing))
+            switches.insert(0, Switch(0, playing=self._was_playing, notes=held))
         audio = self._player.advance(block.samples, frames, due, switches)
         self._samples += block.samples
         self._frames = last

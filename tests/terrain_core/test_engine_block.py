@@ -288,6 +288,14 @@ def test_a_note_released_during_its_fade_turns_back_smoothly() -> None:
     assert not audio[2000:].any()
 
 
+def test_a_reset_forgets_held_notes() -> None:
+    made = engine(DirectAutoencoder(), terrain=OneTerrain(), run=Run.NOTES)
+    assert made.process(Block(1000, midi=(MidiEvent(0, NOTE_ON),)))[0, -1] == 1
+    made.reset()
+    assert not made.process(Block(1000)).any()
+    assert made.process(Block(1000, midi=(MidiEvent(0, NOTE_ON),)))[0, -1] == 1
+
+
 def test_transport_mode_sounds_while_the_host_plays() -> None:
     made = engine(DirectAutoencoder(delay=10), terrain=OneTerrain(), run=Run.TRANSPORT)
     stopped, playing = Transport(False, 0.0, 120.0), Transport(True, 0.0, 120.0)

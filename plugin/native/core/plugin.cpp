@@ -429,7 +429,7 @@ private:
                 dry_share_ = std::clamp(dry_share_ + step, 0.0f, 1.0f);
                 for (int c = 0; c < 2; ++c) {
                     float& sample = wet[c][i - piece.begin];
-                    sample += (dry[c] - sample) * dry_share_;
+                    sample = dry_share_ == 1.0f ? dry[c] : sample + (dry[c] - sample) * dry_share_;
                 }
                 wet_only = false;
             }
