@@ -18,6 +18,8 @@ from terrain_plugin.binaries import CLAP, VST3, clap_path, vst3_path
 ENGINE_FILE: Final = "engine.json"
 """What the plugin reads to find its Python: see `plugin/native/bridge/interpreter.cpp`."""
 
+ELSEWHERE: Final = "choose another folder with --to"
+
 
 @dataclass(frozen=True)
 class Installed:
@@ -36,17 +38,47 @@ class Installed:
     version: str
 
 
+@dataclass(frozen=True)
+class Format:
+    """How a plugin of a format lies in a folder of plugins.
+
+    Attributes:
+        name: "VST3" or "CLAP".
+        piece: the folder that is put there and taken out as a whole.
+        bundle: what a host loads, as a path in `piece`; "." if that is all of it.
+        engine: the `ENGINE_FILE`, as a path in `piece`.
+        built: finds the compiled plugin.
+    """
+
+    name: str
+    piece: str
+    bundle: str
+    engine: str
+    built: Callable[[], Path]
+
+    @property
+    def content(self) -> set[str]:
+        """What lies directly in `piece`."""
+        return {ENGINE_FILE, self.bundle} if self.engine == ENGINE_FILE else {"Contents"}
+
+
+_IN_BUNDLE = f"Contents/Resources/{ENGINE_FILE}"
+
+FORMATS: Final = (
+    Format("VST3", VST3, ".", _IN_BUNDLE, vst3_path),
+    Format("CLAP", CLAP, ".", _IN_BUNDLE, clap_path)
+    if sys.platform == "darwin"
+    # A bare file: it gets a folder of its own, in which hosts find it all the same.
+    else Format("CLAP", identity.PLUGIN_NAME, CLAP, ENGINE_FILE, clap_path),
+)
+
+
 def user_folders() -> dict[str, Path]:
     """Format -> the folder in which every host of this user looks for plugins."""
     home = Path.home()
     if sys.platform == "darwin":
         return {"VST3": home / "Library/Audio/Plug-Ins/VST3", "CLAP": home / "Library/Audio/Plug-Ins/CLAP"}
     return {"VST3": home / ".vst3", "CLAP": home / ".clap"}
-
-
-def folders_in(folder: Path | None) -> dict[str, Path]:
-    """Format -> where it goes: the user's own folders, or VST3 and CLAP side by side in `folder`."""
-    return user_folders() if folder is None else {"VST3": folder, "CLAP": folder}
 
 
 def install(folder: Path | None = None, python: str | None = None) -> list[Installed]:
@@ -56,93 +88,108 @@ def install(folder: Path | None = None, python: str | None = None) -> list[Insta
         folder: where to; None for the user's own plugin folders.
         python: the interpreter that runs the engines; this one if None.
     Raises:
-        FileError: the plugins were not built, or a folder cannot be written.
+        FileError: the plugins were not built, a folder cannot be written, or something else is in the way.
     """
     engine = {"python": python or sys.executable, "version": identity.VERSION}
-    folders = folders_in(folder)
-    _put(vst3_path(), folders["VST3"] / VST3, lambda copy: _write_engine_file(copy / "Contents/Resources", engine))
-    # A .clap is a file: it gets a folder of its own, in which hosts find it all the same, beside its engine.json.
-    _put_clap(clap_path(), folders["CLAP"] / identity.PLUGIN_NAME, engine)
+    work = [(format, format.built(), _place(format, folder)) for format in FORMATS]
+    for format, _, place in work:
+        _refuse_what_is_not_ours(format, place)
+    for format, built, place in work:
+        _replace(format, built, place, engine)
     return list(find_installed(folder))
 
 
 def uninstall(folder: Path | None = None) -> list[Path]:
-    """Take out what `install` put there; returns what was removed."""
-    folders = folders_in(folder)
-    removed = []
-    for place in (folders["VST3"] / VST3, folders["CLAP"] / identity.PLUGIN_NAME):
-        if place.exists():
-            _remove(place)
-            removed.append(place)
-    return removed
+    """Take out what `install` put there; returns what was removed.
+
+    Raises:
+        FileError: it cannot be removed, or something else is there.
+    """
+    work = [(format, place) for format in FORMATS if os.path.lexists(place := _place(format, folder))]
+    for format, place in work:
+        _refuse_what_is_not_ours(format, place)
+    for _, place in work:
+        try:
+            shutil.rmtree(_set_aside(place))
+        except OSError as error:
+            raise FileError(place, f"cannot be removed ({error.strerror or error})") from None
+    return [place for _, place in work]
 
 
 def find_installed(folder: Path | None = None) -> Iterator[Installed]:
     """What is installed there."""
-    folders = folders_in(folder)
-    for format, bundle, engine_file in (
-        ("VST3", folders["VST3"] / VST3, folders["VST3"] / VST3 / "Contents/Resources" / ENGINE_FILE),
-        ("CLAP", folders["CLAP"] / identity.PLUGIN_NAME / CLAP, folders["CLAP"] / identity.PLUGIN_NAME / ENGINE_FILE),
-    ):
-        if bundle.exists():
-            engine = _read_engine_file(engine_file)
-            yield Installed(format, bundle, str(engine.get("python", "")), str(engine.get("version", "")))
+    for format in FORMATS:
+        place = _place(format, folder)
+        if (place / format.bundle).exists():
+            engine = _read_engine_file(place / format.engine)
+            yield Installed(format.name, place / format.bundle, engine.get("python", ""), engine.get("version", ""))
 
 
-def _put_clap(clap: Path, folder: Path, engine: dict[str, str]) -> None:
-    def fill(copy: Path) -> None:
-        copy.mkdir()
-        (shutil.copytree if clap.is_dir() else shutil.copy2)(clap, copy / CLAP)
-        _write_engine_file(copy, engine)
-
-    _replace(folder, fill)
+def _place(format: Format, folder: Path | None) -> Path:
+    return (folder or user_folders()[format.name]) / format.piece
 
 
-def _put(bundle: Path, place: Path, finish: Callable[[Path], None]) -> None:
-    def fill(copy: Path) -> None:
-        shutil.copytree(bundle, copy)
-        finish(copy)
+def _refuse_what_is_not_ours(format: Format, place: Path) -> None:
+    """A folder of our name may be a musician's own."""
+    if not os.path.lexists(place):
+        return
+    if place.is_symlink() or not place.is_dir():
+        raise FileError(place, "is no folder that this program made", hint=f"move it away, or {ELSEWHERE}")
+    foreign = sorted({found.name for found in place.iterdir()} - format.content)
+    if foreign:
+        raise FileError(place, f"holds something else, {', '.join(foreign[:3])}", hint=ELSEWHERE)
 
-    _replace(place, fill)
 
-
-def _replace(place: Path, fill: Callable[[Path], None]) -> None:
-    """Have `fill` make a folder beside `place`, then put it there; a host that has the old one open keeps its files."""
-    beside = place.with_name(f".{place.name}.{os.getpid()}")
+def _replace(format: Format, built: Path, place: Path, engine: dict[str, str]) -> None:
+    """Copy beside the place, then swap: no host ever finds half a plugin, and one that has the old one loaded keeps its
+    files. If the swap fails, the old one is put back.
+    """
+    beside = place.with_name(f".{place.name}.new.{os.getpid()}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
-            fill(beside)
-            if place.exists():
-                _remove(place)
-            beside.rename(place)
+            _copy(built, beside / format.bundle)
+            _write_engine_file(beside / format.engine, engine)
+            _swap(place, beside)
         finally:
-            if beside.exists():
-                shutil.rmtree(beside)
+            shutil.rmtree(beside, ignore_errors=True)
     except OSError as error:
-        raise FileError(
-            place, f"cannot be written ({error.strerror or error})", hint="choose another folder with --to"
-        ) from None
+        raise FileError(place, f"cannot be written ({error.strerror or error})", hint=ELSEWHERE) from None
 
 
-def _remove(place: Path) -> None:
-    """Remove a folder at once for everybody who looks, however long the deleting takes."""
-    gone = place.with_name(f".{place.name}.old.{os.getpid()}")
+def _copy(built: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if built.is_dir():
+        shutil.copytree(built, target)
+    else:
+        shutil.copy2(built, target)
+
+
+def _swap(place: Path, new: Path) -> None:
+    old = _set_aside(place) if place.exists() else None
     try:
-        place.rename(gone)
-        shutil.rmtree(gone)
-    except OSError as error:
-        raise FileError(place, f"cannot be removed ({error.strerror or error})") from None
+        new.rename(place)
+    except OSError:
+        if old:
+            old.rename(place)
+        raise
+    if old:
+        shutil.rmtree(old)
 
 
-def _write_engine_file(folder: Path, engine: dict[str, str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / ENGINE_FILE).write_text(json.dumps(engine, indent=2) + "\n", encoding="utf-8")
+def _set_aside(place: Path) -> Path:
+    """Out of the way at once for everybody who looks, however long the deleting takes."""
+    return place.rename(place.with_name(f".{place.name}.old.{os.getpid()}"))
 
 
-def _read_engine_file(path: Path) -> dict[str, Any]:
+def _write_engine_file(path: Path, engine: dict[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(engine, indent=2) + "\n", encoding="utf-8")
+
+
+def _read_engine_file(path: Path) -> dict[str, str]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return {key: value for key, value in found.items() if isinstance(value, str)} if isinstance(found, dict) else {}
