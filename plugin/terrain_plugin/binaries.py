@@ -17,7 +17,7 @@ _HERE = Path(__file__).parent
 PLACES: Final = (
     _HERE / "compiled",  # a wheel
     _HERE.parents[1] / "build" / "native",  # a checkout
-    Path(sysconfig.get_path("purelib")) / "terrain_plugin" / "compiled",  # a checkout over an installed package
+    Path(sysconfig.get_path("platlib")) / "terrain_plugin" / "compiled",  # an editable installation
 )
 
 
