@@ -130,17 +130,24 @@ class Terrain:
         Returns:
             shape (n, D), float32, finite, within ±100.
         """
+        return self._network.latents(self._checked(coordinates))
+
+    def at(self, unit: ArrayLike) -> FloatArray:
+        """Latents at positions (n, C) given as 0..1 of the bounds, as the plugin's parameters are.
+
+        Each position's latents have the same bits whatever positions are asked for with it: the engine asks for one
+        when it plays live, for many in a bounce.
+        """
+        low, high = self._bounds.T
+        return self._network.latents_one_by_one(self._checked(low + np.asarray(unit, np.float64) * (high - low)))
+
+    def _checked(self, coordinates: ArrayLike) -> NDArray[np.float64]:
         points = np.asarray(coordinates, np.float64)
         if points.ndim != 2 or points.shape[1] != self.control_size:
             raise InputError(f"coordinates have shape {points.shape}; expected (n, {self.control_size})")
-        if not np.isfinite(points).all():
-            points = np.where(np.isfinite(points), points, self._bounds.mean(axis=1))
-        return self._network.latents(points)
-
-    def at(self, unit: ArrayLike) -> FloatArray:
-        """Latents at positions (n, C) given as 0..1 of the bounds, as the plugin's parameters are."""
-        low, high = self._bounds.T
-        return self(low + np.asarray(unit, np.float64) * (high - low))
+        if np.isfinite(points).all():
+            return points
+        return np.where(np.isfinite(points), points, self._bounds.mean(axis=1))
 
     def arrays(self) -> dict[str, FloatArray]:
         """The tensors to be stored, by nn.terrain's names."""

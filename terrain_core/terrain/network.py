@@ -30,6 +30,9 @@ PRELU_SLOPE = 0.25
 CHUNK = 2048
 """Coordinates per pass: the Fourier features of one pass stay within a few megabytes."""
 
+TILE = 4
+"""Rows of a matrix product that must not depend on its size: it costs hardly more than a product of one row."""
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -181,6 +184,20 @@ class Network:
         for start in range(0, len(coordinates), CHUNK):
             result[start : start + CHUNK] = self._pass(coordinates[start : start + CHUNK])
         return result
+
+    def latents_one_by_one(self, coordinates: NDArray[np.float64]) -> FloatArray:
+        """As `latents`, but each row has the same bits whatever rows are asked for with it.
+
+        Matrix products round by their size, and a decoder whose first latent is a pitch adds such differences up in its
+        phase: a bounce would drift away from what was heard. So all products have one size, `TILE` rows.
+        """
+        rows = len(coordinates)
+        padded = np.zeros((-(-rows // TILE) * TILE, coordinates.shape[1]))
+        padded[:rows] = coordinates
+        result = np.empty((len(padded), self.architecture.latent_size), np.float32)
+        for start in range(0, len(padded), TILE):
+            result[start : start + TILE] = self._pass(padded[start : start + TILE])
+        return result[:rows]
 
     def _pass(self, coordinates: NDArray[np.float64]) -> FloatArray:
         weight, bias = self._output_layer
