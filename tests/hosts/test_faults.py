@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from terrain_core.parameters import Status, by_key
+from terrain_core.plugin_state import InstrumentReference, PluginState
 from terrain_plugin import binaries
 from terrain_plugin.clap_host import ClapLibrary, ClapPlugin, ParamValue
 from tests.hosts.processes import descriptors, engines, nurseries, shared_memories, wait_until
@@ -217,8 +218,6 @@ def test_a_killed_host_leaves_no_process() -> None:
 
 
 def test_an_instrument_that_is_gone_says_so_and_is_kept_in_the_state(plugin: ClapPlugin, engine_log: Path) -> None:
-    from terrain_core.plugin_state import InstrumentReference, PluginState
-
     state = PluginState({"x": 0.1}, InstrumentReference("/vanished/forest.terrain", "0" * 64, "forest"))
     plugin.activate(RATE, BLOCK)
     assert plugin.load(state.to_bytes())
@@ -228,3 +227,19 @@ def test_an_instrument_that_is_gone_says_so_and_is_kept_in_the_state(plugin: Cla
     saved = plugin.save()
     assert saved is not None
     assert PluginState.from_bytes(saved).instrument == state.instrument
+
+
+def test_a_bounce_begins_with_the_state_it_was_given(library: ClapLibrary) -> None:
+    """A state travels to the engine by another way than blocks do: a bounce must not overtake it."""
+    state = PluginState({"x": 0.9, "y": 0.1}).to_bytes()
+    first_blocks = []
+    for _ in range(5):
+        with library.create() as plugin:
+            plugin.activate(RATE, BLOCK)
+            plugin.set_offline(True)
+            plugin.process(BLOCK)
+            plugin.reset()
+            assert plugin.load(state)
+            first_blocks.append(plugin.process(BLOCK))
+    for block in first_blocks[1:]:
+        np.testing.assert_array_equal(block, first_blocks[0])

@@ -79,6 +79,7 @@ void Supervisor::send_state() {
     {
         const std::lock_guard lock(mutex_);
         state_due_ = true;
+        state_pending_ = true;
     }
     nudge();
 }
@@ -210,6 +211,7 @@ void Supervisor::handle(const Received& message) {
         }
         hopeless_ = false;
         if (ready->state_id == state_id_) set_status(Status::kReady);
+        settle_state(ready->state_id);
         settle();
         if (changed) owner_.latency_changed();
     } else if (message.type == Message::kFault) {
@@ -217,6 +219,7 @@ void Supervisor::handle(const Received& message) {
         log_line("engine " + std::to_string(engine_) + ": " + std::string(text.begin(), text.end()));
         const auto about = message.record<State>();
         if (published_ && about && about->state_id == state_id_) set_status(Status::kReady);
+        if (published_ && about) settle_state(about->state_id);
     } else if (message.type == Message::kSaved) {
         const auto about = message.record<State>();
         if (!about) return;
@@ -286,6 +289,12 @@ void Supervisor::settle() {
     const std::lock_guard lock(mutex_);
     settled_ = true;
     changed_.notify_all();
+}
+
+// An answer about a state came; it is the last one if no newer state is on its way.
+void Supervisor::settle_state(std::uint32_t state_id) {
+    const std::lock_guard lock(mutex_);
+    if (!state_due_ && state_id == state_id_) state_pending_ = false;
 }
 
 }  // namespace terrain::bridge

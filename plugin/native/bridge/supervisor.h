@@ -56,6 +56,8 @@ public:
     std::uint32_t tail() const { return tail_.load(std::memory_order_relaxed); }
     std::uint64_t restarts() const { return restarts_.load(std::memory_order_relaxed); }
     pid_t engine_pid() const { return engine_.load(std::memory_order_relaxed); }
+    // Whether the engine has yet to become what the newest state says.
+    bool state_pending() const { return state_pending_.load(std::memory_order_acquire); }
     // Whether waiting for an engine makes no sense for now.
     bool hopeless() const { return hopeless_.load(std::memory_order_relaxed); }
 
@@ -82,6 +84,7 @@ private:
     void nudge();
     void set_status(Status status);
     void settle();
+    void settle_state(std::uint32_t state_id);
 
     Owner& owner_;
     const std::uint32_t instance_;
@@ -112,7 +115,7 @@ private:
     std::atomic<std::uint32_t> latency_{0}, tail_{0};
     std::atomic<std::uint64_t> restarts_{0};
     std::atomic<pid_t> engine_{0};
-    std::atomic<bool> hopeless_{false};
+    std::atomic<bool> hopeless_{false}, state_pending_{false};
 
     Descriptor nudge_in_, nudge_out_;
     std::thread thread_;

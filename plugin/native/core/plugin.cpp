@@ -250,7 +250,7 @@ private:
         constexpr std::int64_t kGlance = 100 * kMillisecond;
         while (true) {
             take_new_link();
-            if (!link_ || link_->lost()) {
+            if (!link_ || link_->lost() || supervisor_.state_pending()) {
                 if (supervisor_.hopeless()) return false;
                 ::poll(nullptr, 0, 1);
                 continue;
