@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import platform
 import signal
 import statistics
 import subprocess
@@ -189,8 +188,8 @@ def library_in(bundle: Path) -> Path:
     """The library that a host loads for a bundle (a folder), or the file itself."""
     if bundle.is_file():
         return bundle
-    folder, suffix = ("MacOS", "") if sys.platform == "darwin" else (f"{platform.machine()}-linux", ".so")
-    return bundle / "Contents" / folder / (identity.PLUGIN_NAME + suffix)
+    pattern = "MacOS/*" if sys.platform == "darwin" else "*-linux/*.so"
+    return next((bundle / "Contents").glob(pattern), bundle / "Contents")
 
 
 def _interpreter_problems(python: str) -> Iterator[str]:

@@ -109,19 +109,19 @@ def _folder(user: bool, to: Path | None) -> Path | None:
 
 
 def _print_report(report: Report) -> None:
-    if report.installed:
-        rows = [(found.format, found.version or "?", found.bundle, found.python) for found in report.installed]
-        print_table("Installed", ["format", "version", "plugin", "Python"], rows)
+    """Paths stand on lines of their own, whole, so that they can be copied."""
+    for found in report.installed:
+        print(f"{found.format} {found.version or 'of unknown version'}\n  {found.bundle}")
+        print(f"  runs engines with {found.python or 'nothing'}")
     if report.override:
-        print(f"\nLATENT_TERRAIN_PYTHON names another Python: {report.override}")
+        print(f"LATENT_TERRAIN_PYTHON names another Python: {report.override}")
     if report.trial:
-        print()
-        print_table("Tried out", ["", "measured "], _measures(report.trial))
+        print(f"Tried out\n  {report.trial.bundle}")
+        print_table("", ["", "measured "], _measures(report.trial))
     if report.log_lines:
-        print(f"\nLast lines of {report.log}:")
+        print(f"Last lines of {report.log}")
         for line in report.log_lines:
             print(f"  {line}")
-    print()
     for problem in report.problems:
         complain(problem)
     if not report.problems:
@@ -132,7 +132,6 @@ def _measures(trial: Trial) -> list[tuple[str, str]]:
     from terrain_plugin.doctor import BLOCK, RATE
 
     return [
-        ("plugin", trial.bundle),
         ("status", trial.status),
         ("library opened in", f"{trial.load_ms:.0f} ms"),
         ("engine ready in", f"{trial.ready_ms:.0f} ms"),
