@@ -128,7 +128,7 @@ class Parameter:
         value = self.clamp(value)
         if value in self._words():
             return self._words()[value]
-        number = f"{value:.{self.decimals}f}"
+        number = f"{value:z.{self.decimals}f}"  # z: hosts round, and -0.0 is no level that anybody has set
         return f"{number} {self.unit}".rstrip()
 
     def parse(self, text: str) -> float:

@@ -35,7 +35,9 @@ std::string number_text(double value, int decimals) {
     text.setf(std::ios::fixed);
     text.precision(decimals);
     text << value;
-    return text.str();
+    // Hosts round: -0.0 is no level that anybody has set.
+    const bool minus_zero = value < 0 && text.str().find_first_not_of("-0.") == std::string::npos;
+    return minus_zero ? text.str().substr(1) : text.str();
 }
 
 bool parse_number(const std::string& text, double& value) {
