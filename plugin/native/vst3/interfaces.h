@@ -23,6 +23,8 @@ enum NoteExpressionType : std::uint32_t {
     kPressureType = 100000,  // the first that is free for a plugin's own
 };
 
+enum NoteExpressionFlag : std::int32_t { kIsBipolar = 1 << 0, kIsAbsolute = 1 << 2, kHasAssociatedParameter = 1 << 3 };
+
 enum PhysicalController : std::uint32_t { kXMovement = 0, kYMovement = 1, kPhysicalPressure = 2 };
 
 #include "travesty/align_push.h"
@@ -77,6 +79,13 @@ struct Interface {
 template <typename Object>
 Object& object_of(void* self) {
     return *static_cast<Interface<Object>*>(self)->object;
+}
+
+// The functions of an interface of the host's, behind FUnknown's three. (travesty's v3_cpp_obj does the same, but knows
+// not all interfaces' distances.)
+template <typename Functions>
+const Functions& functions_of(void* host_object) {
+    return *reinterpret_cast<const Functions*>(*static_cast<std::uint8_t**>(host_object) + sizeof(v3_funknown));
 }
 
 }  // namespace terrain::vst3

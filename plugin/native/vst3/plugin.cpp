@@ -1,16 +1,20 @@
 #include "vst3/plugin.h"
 
 #include <algorithm>
-#include <cstring>
+#include <exception>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "bridge/log.h"
 #include "generated/identity.h"
+#include "vst3/expressions.h"
 #include "vst3/text.h"
+#include "vst3/transport.h"
 
 namespace terrain::vst3 {
 namespace {
 
-constexpr std::uint32_t kMostEvents = 32768;  // in one block; hosts send a few
 constexpr std::int32_t kChannels = 16;
 
 template <typename Table>
@@ -18,10 +22,15 @@ const v3_funknown* as_unknown(const Table& table) {
     return static_cast<const v3_funknown*>(&table);
 }
 
-// The functions of an interface of the host's, behind FUnknown's three.
-template <typename Functions>
-const Functions& functions_of(void* host_object) {
-    return *reinterpret_cast<const Functions*>(*static_cast<std::uint8_t**>(host_object) + sizeof(v3_funknown));
+// C knows no exceptions: what cannot be done for want of memory or threads is refused.
+template <typename Action>
+v3_result attempt(Action action) {
+    try {
+        return action();
+    } catch (const std::exception& exception) {
+        bridge::log_line(std::string("refused: ") + exception.what());
+        return V3_INTERNAL_ERR;
+    }
 }
 
 // Groups become units: the root has the id 0, they follow in the order in which the table first names them.
@@ -42,75 +51,13 @@ const Units& units() {
     return all;
 }
 
-struct ExpressionRow {
-    std::uint32_t type;
-    bridge::NoteExpression expression;
-    const char* title;
-    const char* unit;
-    double initial;
-    double low, high;  // what 0 and 1 mean
-    PhysicalController controller;
-    std::uint32_t parameter;  // the one that it moves
-};
+bool is_stereo(v3_speaker_arrangement arrangement) { return arrangement == (V3_SPEAKER_L | V3_SPEAKER_R); }
+std::int32_t channels_in(v3_speaker_arrangement arrangement) { return is_stereo(arrangement) ? 2 : 1; }
+bool is_playable(v3_speaker_arrangement arrangement) { return is_stereo(arrangement) || arrangement == V3_SPEAKER_M; }
 
-constexpr ExpressionRow kExpressions[] = {
-    {kTuningType, bridge::NoteExpression::kTuning, "Tuning", "semitones", 0.5, -120, 120, kXMovement, kX},
-    {kBrightnessType, bridge::NoteExpression::kBrightness, "Brightness", "", 0.5, 0, 1, kYMovement, kY},
-    {kPressureType, bridge::NoteExpression::kPressure, "Pressure", "", 0.0, 0, 1, kPhysicalPressure, kPressure},
-};
-
-const ExpressionRow* expression_of(std::uint32_t type) {
-    for (const ExpressionRow& row : kExpressions)
-        if (row.type == type) return &row;
-    return nullptr;
-}
-
-bool both(v3_speaker_arrangement arrangement) { return arrangement == (V3_SPEAKER_L | V3_SPEAKER_R); }
-std::int32_t channels_in(v3_speaker_arrangement arrangement) { return both(arrangement) ? 2 : 1; }
-bool is_playable(v3_speaker_arrangement arrangement) { return both(arrangement) || arrangement == V3_SPEAKER_M; }
-
-Transport translated(const v3_process_context& from) {
-    Transport to;
-    const auto copy = [&](std::uint32_t flag, std::uint32_t ours) {
-        if (from.state & flag) to.flags |= ours;
-    };
-    copy(V3_PROCESS_CTX_PLAYING, bridge::kPlaying);
-    copy(V3_PROCESS_CTX_RECORDING, bridge::kRecording);
-    copy(V3_PROCESS_CTX_CYCLE_ACTIVE, bridge::kCycle);
-    copy(V3_PROCESS_CTX_PROJECT_TIME_VALID, bridge::kHasBeat);
-    copy(V3_PROCESS_CTX_TEMPO_VALID, bridge::kHasBpm);
-    copy(V3_PROCESS_CTX_BAR_POSITION_VALID, bridge::kHasBar);
-    copy(V3_PROCESS_CTX_TIME_SIG_VALID, bridge::kHasMeter);
-    copy(V3_PROCESS_CTX_CYCLE_VALID, bridge::kHasCycle);
-    to.flags |= bridge::kHasSeconds;  // the position in samples is always there
-    to.beat = from.project_time_quarters;
-    to.bpm = from.bpm;
-    to.seconds = from.sample_rate > 0 ? static_cast<double>(from.project_time_in_samples) / from.sample_rate : 0.0;
-    to.bar_beat = from.bar_position_quarters;
-    to.cycle_begin = from.cycle_start_quarters;
-    to.cycle_end = from.cycle_end_quarters;
-    to.meter_numerator = static_cast<std::uint16_t>(from.time_sig_numerator);
-    to.meter_denominator = static_cast<std::uint16_t>(from.time_sig_denom);
-    return to;
-}
-
-// Whether the host says anything about time: pedalboard, for one, hands over a context with a sample rate and no more.
-bool has_transport(const v3_process_context* context) {
-    constexpr std::uint32_t kAnything = V3_PROCESS_CTX_PLAYING | V3_PROCESS_CTX_PROJECT_TIME_VALID |
-                                        V3_PROCESS_CTX_TEMPO_VALID | V3_PROCESS_CTX_CONT_TIME_VALID;
-    return context && (context->state & kAnything || context->project_time_in_samples != 0);
-}
-
-Event note_event(bridge::EventKind kind, std::int32_t offset, std::int16_t channel, std::int16_t key, std::int32_t id,
-                 double value) {
-    Event event{};
-    event.offset = static_cast<std::uint32_t>(std::max(offset, 0));
-    event.kind = static_cast<std::uint16_t>(kind);
-    event.channel = channel;
-    event.key = key;
-    event.note_id = id;
-    event.value = value;
-    return event;
+// A bus that a host left out, or left without memory, has no channels.
+std::int32_t channels_of(const v3_audio_bus_buffers* buses, std::int32_t bus_count) {
+    return bus_count > 0 && buses && buses[0].channel_buffers_32 ? buses[0].num_channels : 0;
 }
 
 }  // namespace
@@ -122,8 +69,8 @@ struct Tables {
     static v3_result V3_API query(void* self, const v3_tuid iid, void** found) { return of(self).query(iid, found); }
     static std::uint32_t V3_API ref(void* self) { return ++of(self).references_; }
     static std::uint32_t V3_API unref(void* self) { return of(self).release(); }
-    static v3_result V3_API initialize(void*, v3_funknown**) { return V3_OK; }
-    static v3_result V3_API terminate(void* self) { return of(self).set_handler(nullptr); }
+    static v3_result V3_API initialize(void* self, v3_funknown** host) { return of(self).initialize(host); }
+    static v3_result V3_API terminate(void* self) { return of(self).terminate(); }
 
     template <typename Table>
     static Table with_unknown() {
@@ -137,9 +84,8 @@ struct Tables {
     static v3_component_cpp component() {
         auto table = with_unknown<v3_component_cpp>();
         table.base = {initialize, terminate};
-        table.comp.get_controller_class_id = [](void*, v3_tuid id) -> v3_result {
-            std::memcpy(id, kVst3ClassId, sizeof(v3_tuid));
-            return V3_OK;
+        table.comp.get_controller_class_id = [](void*, v3_tuid) -> v3_result {
+            return V3_NOT_IMPLEMENTED;  // there is none to be made: ask this object for its controller
         };
         table.comp.set_io_mode = [](void*, std::int32_t) -> v3_result { return V3_NOT_IMPLEMENTED; };
         table.comp.get_bus_count = [](void*, std::int32_t media, std::int32_t direction) -> std::int32_t {
@@ -155,9 +101,15 @@ struct Tables {
             v3_bus_info info;
             return of(self).bus_info(media, direction, index, &info);
         };
-        table.comp.set_active = [](void* self, v3_bool active) { return of(self).set_active(active); };
-        table.comp.set_state = [](void* self, v3_bstream** stream) { return of(self).set_state(stream); };
-        table.comp.get_state = [](void* self, v3_bstream** stream) { return of(self).get_state(stream); };
+        table.comp.set_active = [](void* self, v3_bool active) {
+            return attempt([&] { return of(self).set_active(active); });
+        };
+        table.comp.set_state = [](void* self, v3_bstream** stream) {
+            return attempt([&] { return of(self).set_state(stream); });
+        };
+        table.comp.get_state = [](void* self, v3_bstream** stream) {
+            return attempt([&] { return of(self).get_state(stream); });
+        };
         return table;
     }
 
@@ -286,13 +238,11 @@ struct Tables {
     static NoteExpressionTable note_expression() {
         auto table = with_unknown<NoteExpressionTable>();
         table.count = [](void*, std::int32_t bus, std::int16_t) {
-            return bus == 0 ? static_cast<std::int32_t>(std::size(kExpressions)) : 0;
+            return bus == 0 ? kExpressionCount : 0;
         };
         table.info = [](void*, std::int32_t bus, std::int16_t, std::int32_t index, NoteExpressionInfo* info) -> v3_result {
-            if (bus != 0 || index < 0 || index >= static_cast<std::int32_t>(std::size(kExpressions)))
-                return V3_INVALID_ARG;
-            const ExpressionRow& row = kExpressions[index];
-            constexpr std::int32_t kHasAssociatedParameter = 1 << 3;
+            if (bus != 0 || index < 0 || index >= kExpressionCount) return V3_INVALID_ARG;
+            const Expression& row = kExpressions[index];
             *info = {};
             info->type = row.type;
             write_text(row.title, info->title);
@@ -301,18 +251,23 @@ struct Tables {
             info->initial = row.initial;
             info->high = 1.0;
             info->associated_parameter = row.parameter;
-            info->flags = kHasAssociatedParameter;
+            info->flags = row.flags | kHasAssociatedParameter;
             return V3_OK;
         };
         table.text = [](void*, std::int32_t, std::int16_t, std::uint32_t type, double value,
                         v3_str_128 output) -> v3_result {
-            const ExpressionRow* row = expression_of(type);
+            const Expression* row = expression_of(type);
             if (!row) return V3_INVALID_ARG;
-            write_text(std::to_string(row->low + value * (row->high - row->low)), output, 128);
+            write_text(terrain::text(as_parameter(*row), plain_value(*row, value)), output, 128);
             return V3_OK;
         };
-        table.parse = [](void*, std::int32_t, std::int16_t, std::uint32_t, const std::int16_t*, double*) -> v3_result {
-            return V3_NOT_IMPLEMENTED;
+        table.parse = [](void*, std::int32_t, std::int16_t, std::uint32_t type, const std::int16_t* input,
+                         double* value) -> v3_result {
+            const Expression* row = expression_of(type);
+            double plain;
+            if (!row || !terrain::parse(as_parameter(*row), read_text(input), plain)) return V3_INVALID_ARG;
+            *value = to_normalised(as_parameter(*row), plain);
+            return V3_OK;
         };
         return table;
     }
@@ -322,7 +277,7 @@ struct Tables {
         table.map = [](void*, std::int32_t bus, std::int16_t, PhysicalMapList* list) -> v3_result {
             if (bus != 0) return V3_INVALID_ARG;
             for (std::uint32_t i = 0; i < list->count; ++i)
-                for (const ExpressionRow& row : kExpressions)
+                for (const Expression& row : kExpressions)
                     if (row.controller == list->maps[i].controller) list->maps[i].expression = row.type;
             return V3_OK;
         };
@@ -351,10 +306,13 @@ const auto kConnectionTable = Tables::connection();
 }  // namespace
 
 void* Plugin::create(const v3_tuid interface) {
-    auto* plugin = new Plugin;
     void* found = nullptr;
-    plugin->query(interface, &found);
-    plugin->release();  // the host holds it now, or nobody does
+    attempt([&] {
+        auto* plugin = new Plugin;
+        const v3_result result = plugin->query(interface, &found);
+        plugin->release();  // the host holds it now, or nobody does
+        return result;
+    });
     return found;
 }
 
@@ -368,8 +326,8 @@ Plugin::Plugin()
       note_expression_{as_unknown(kNoteExpressionTable), this},
       physical_mapping_{as_unknown(kPhysicalMappingTable), this},
       connection_{as_unknown(kConnectionTable), this},
+      main_thread_([this] { tell_news(); }),
       core_(*this) {
-    for (PlayedNote& note : notes_) note.id = -1;
     show_all();
 }
 
@@ -408,6 +366,17 @@ std::uint32_t Plugin::release() {
 
 // ---- component
 
+v3_result Plugin::initialize(v3_funknown** host) {
+    main_thread_.look_into(host);
+    return V3_OK;
+}
+
+// As component and as controller, one after the other: what is gone is gone already.
+v3_result Plugin::terminate() {
+    main_thread_.leave();
+    return set_handler(nullptr);
+}
+
 v3_result Plugin::bus_info(std::int32_t media, std::int32_t direction, std::int32_t index, v3_bus_info* info) const {
     const bool is_input = direction == V3_INPUT;
     if (index != 0 || (media != V3_AUDIO && !(media == V3_EVENT && is_input))) return V3_INVALID_ARG;
@@ -430,8 +399,6 @@ v3_result Plugin::bus_info(std::int32_t media, std::int32_t direction, std::int3
 v3_result Plugin::set_active(bool active) {
     if (active == active_) return V3_OK;
     if (active) {
-        gathered_.resize(kMostEvents);
-        events_.resize(kMostEvents);
         if (!core_.activate(sample_rate_, max_block_)) return V3_FALSE;
         latency_changed_ = false;  // the host asks after this
     } else {
@@ -494,116 +461,26 @@ v3_result Plugin::setup(const v3_process_setup& setup) {
 
 v3_result Plugin::process(v3_process_data& data) {
     if (!active_ || data.symbolic_sample_size != V3_SAMPLE_32) return V3_FALSE;
-    event_count_ = 0;
-    if (data.input_params) gather_parameters(data.input_params);
-    if (data.input_events) gather_notes(data.input_events);
-    sort_events();
+    events_.gather(data.input_params, data.input_events, shown_);
     AudioBlock block;
     block.samples = static_cast<std::uint32_t>(std::max(data.nframes, 0));
     block.offline = data.process_mode == V3_OFFLINE;  // not setup's: some hosts say it only here
     block.lines = true;
     block.events = events_.data();
-    block.event_count = event_count_;
+    block.event_count = events_.count();
     Transport transport;
     if (has_transport(data.ctx)) {
-        transport = translated(*data.ctx);
+        transport = translate(*data.ctx);
         block.transport = &transport;
     }
-    if (data.num_input_buses > 0 && data.inputs[0].num_channels > 0 && data.inputs[0].channel_buffers_32)
-        for (std::int32_t c = 0; c < 2; ++c)
-            block.inputs[c] = data.inputs[0].channel_buffers_32[std::min(c, data.inputs[0].num_channels - 1)];
-    v3_audio_bus_buffers* out = data.num_output_buses > 0 ? &data.outputs[0] : nullptr;
-    for (std::int32_t c = 0; out && out->channel_buffers_32 && c < std::min(2, out->num_channels); ++c)
-        block.outputs[c] = out->channel_buffers_32[c];
+    const std::int32_t heard = std::min(2, channels_of(data.inputs, data.num_input_buses));
+    const std::int32_t made = std::min(2, channels_of(data.outputs, data.num_output_buses));
+    for (std::int32_t c = 0; c < heard; ++c) block.inputs[c] = data.inputs[0].channel_buffers_32[c];
+    for (std::int32_t c = 0; c < made; ++c) block.outputs[c] = data.outputs[0].channel_buffers_32[c];
     const bool silent = core_.process(block);
-    if (out) out->channel_silence_bitset = silent && block.samples > 0 ? (1u << out->num_channels) - 1 : 0;
+    if (made > 0) data.outputs[0].channel_silence_bitset = silent && block.samples > 0 ? (1u << made) - 1 : 0;
     if (data.output_params) tell_status(data.output_params);
     return V3_OK;
-}
-
-void Plugin::add(const Event& event) {
-    if (event_count_ == kMostEvents) return;
-    gathered_[event_count_] = {event, event_count_};
-    ++event_count_;
-}
-
-void Plugin::gather_parameters(v3_param_changes** changes) {
-    const auto& queues = functions_of<v3_param_changes>(changes);
-    const std::int32_t count = queues.get_param_count(changes);
-    for (std::int32_t i = 0; i < count; ++i) {
-        v3_param_value_queue** queue = queues.get_param_data(changes, i);
-        if (!queue) continue;
-        const auto& points = functions_of<v3_param_value_queue>(queue);
-        const std::uint32_t index = index_of(points.get_param_id(queue));
-        if (index == kParameterCount) continue;
-        const std::int32_t point_count = points.get_point_count(queue);
-        for (std::int32_t point = 0; point < point_count; ++point) {
-            std::int32_t offset = 0;
-            double normalised = 0.0;
-            if (points.get_point(queue, point, &offset, &normalised) != V3_OK || normalised != normalised) continue;
-            Event event = note_event(bridge::EventKind::kParameter, offset, -1, -1, -1,
-                                     from_normalised(kParameters[index], normalised));
-            event.id = kParameters[index].id;
-            add(event);
-            shown_[index] = normalised;
-        }
-    }
-}
-
-void Plugin::gather_notes(v3_event_list** list) {
-    const auto& events = functions_of<v3_event_list>(list);
-    const std::uint32_t count = events.get_event_count(list);
-    v3_event event;
-    for (std::uint32_t i = 0; i < count; ++i)
-        if (events.get_event(list, static_cast<std::int32_t>(i), &event) == V3_OK) add_note_event(event);
-}
-
-void Plugin::add_note_event(const v3_event& from) {
-    using bridge::EventKind;
-    const std::int32_t at = from.sample_offset;
-    if (from.type == V3_EVENT_NOTE_ON) {
-        const auto& note = from.note_on;
-        // VST3 has no note-on with velocity 0, but hosts that come from MIDI send it.
-        const auto kind = note.velocity > 0 ? EventKind::kNoteOn : EventKind::kNoteOff;
-        add(note_event(kind, at, note.channel, note.pitch, note.note_id, note.velocity));
-        remember_note(gathered_[event_count_ - 1].event);
-    } else if (from.type == V3_EVENT_NOTE_OFF) {
-        const auto& note = from.note_off;
-        add(note_event(EventKind::kNoteOff, at, note.channel, note.pitch, note.note_id, note.velocity));
-    } else if (from.type == V3_EVENT_POLY_PRESSURE) {
-        const auto& touch = from.poly_pressure;
-        Event event = note_event(EventKind::kNoteExpression, at, touch.channel, touch.pitch, touch.note_id, touch.pressure);
-        event.id = static_cast<std::uint32_t>(bridge::NoteExpression::kPressure);
-        add(event);
-    } else if (from.type == V3_EVENT_NOTE_EXP_VALUE) {
-        const ExpressionRow* row = expression_of(from.note_exp_value.type_id);
-        const PlayedNote* note = played(from.note_exp_value.note_id);
-        if (!row || !note) return;
-        const double value = row->low + from.note_exp_value.value * (row->high - row->low);
-        Event event = note_event(EventKind::kNoteExpression, at, note->channel, note->key, note->id, value);
-        event.id = static_cast<std::uint32_t>(row->expression);
-        add(event);
-    }
-}
-
-// Note expressions name only the note's id: which key that was.
-void Plugin::remember_note(const Event& event) {
-    if (event.note_id < 0) return;
-    notes_[note_at_++ % notes_.size()] = {event.note_id, event.channel, event.key};
-}
-
-const Plugin::PlayedNote* Plugin::played(std::int32_t note_id) const {
-    for (const PlayedNote& note : notes_)
-        if (note_id >= 0 && note.id == note_id) return &note;
-    return nullptr;
-}
-
-// Queues come parameter by parameter, the core wants time's order. In place: nothing is allocated.
-void Plugin::sort_events() {
-    std::sort(gathered_.begin(), gathered_.begin() + event_count_, [](const TimedEvent& a, const TimedEvent& b) {
-        return a.event.offset != b.event.offset ? a.event.offset < b.event.offset : a.order < b.order;
-    });
-    for (std::uint32_t i = 0; i < event_count_; ++i) events_[i] = gathered_[i].event;
 }
 
 // Status is the plugin's to say: as an output parameter, from the audio thread, as VST3 has it.
@@ -652,6 +529,8 @@ v3_result Plugin::show(v3_param_id id, double normalised) {
     const std::uint32_t index = index_of(id);
     if (index == kParameterCount || normalised != normalised) return V3_INVALID_ARG;
     shown_[index] = std::clamp(normalised, 0.0, 1.0);
+    // While nothing is processed no queue brings it to the processor, and the state would be saved without it.
+    if (!active_) core_.set_parameter(index, from_normalised(kParameters[index], normalised));
     return V3_OK;
 }
 
@@ -677,6 +556,7 @@ v3_result Plugin::set_handler(v3_component_handler** handler) {
     if (handler) v3_cpp_obj_ref(handler);
     if (handler_) v3_cpp_obj_unref(handler_);
     handler_ = handler;
+    main_thread_.look_into(reinterpret_cast<v3_funknown**>(handler));
     return V3_OK;
 }
 

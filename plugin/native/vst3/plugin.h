@@ -5,14 +5,14 @@
 // change what the queues said.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
-#include <vector>
 
 #include "core/plugin.h"
 #include "generated/parameters.h"
+#include "vst3/block_events.h"
 #include "vst3/interfaces.h"
+#include "vst3/main_thread.h"
 
 namespace terrain::vst3 {
 
@@ -30,6 +30,8 @@ private:
     std::uint32_t release();
 
     // ---- component (UI thread)
+    v3_result initialize(v3_funknown** host);
+    v3_result terminate();
     v3_result bus_info(std::int32_t media, std::int32_t direction, std::int32_t index, v3_bus_info* info) const;
     v3_result set_active(bool active);
     v3_result set_state(v3_bstream** stream);
@@ -42,22 +44,6 @@ private:
     v3_result setup(const v3_process_setup& setup);
     v3_result process(v3_process_data& data);  // audio thread
 
-    // ---- process()'s parts (audio thread)
-    struct TimedEvent {
-        Event event;
-        std::uint32_t order;  // of events on one sample
-    };
-    struct PlayedNote {
-        std::int32_t id;
-        std::int16_t channel, key;
-    };
-    void gather_parameters(v3_param_changes** changes);
-    void gather_notes(v3_event_list** list);
-    void add_note_event(const v3_event& from);
-    void add(const Event& event);
-    void sort_events();
-    void remember_note(const Event& event);
-    const PlayedNote* played(std::int32_t note_id) const;
     void tell_status(v3_param_changes** changes);
 
     // ---- controller (UI thread)
@@ -69,9 +55,11 @@ private:
     v3_result set_handler(v3_component_handler** handler);
     void tell_news();
 
-    // ---- what the core tells (supervisor's thread): VST3 has no way to ask for the UI thread, so that it is passed on
-    // at the host's next call there
-    void latency_changed() override { latency_changed_ = true; }
+    // ---- what the core tells (supervisor's thread)
+    void latency_changed() override {
+        latency_changed_ = true;
+        main_thread_.ask();
+    }
     void status_changed() override {}  // process() sends it
 
     friend struct Tables;
@@ -80,20 +68,17 @@ private:
     Interface<Plugin> component_, processor_, controller_, midi_mapping_, units_, requirements_, note_expression_,
         physical_mapping_, connection_;
     v3_component_handler** handler_ = nullptr;
+    MainThread main_thread_;
 
     double sample_rate_ = 44100.0;
     std::uint32_t max_block_ = 1024;
     bool active_ = false;
     v3_speaker_arrangement input_ = V3_SPEAKER_L | V3_SPEAKER_R, output_ = V3_SPEAKER_L | V3_SPEAKER_R;
 
-    std::array<std::atomic<double>, kParameterCount> shown_;  // normalised
+    ShownValues shown_;
     std::atomic<bool> latency_changed_{false};
 
-    std::vector<TimedEvent> gathered_;
-    std::vector<Event> events_;
-    std::uint32_t event_count_ = 0;
-    std::array<PlayedNote, 256> notes_{};
-    std::uint32_t note_at_ = 0;
+    BlockEvents events_;
     double told_status_ = -1.0;
 
     terrain::Plugin core_;  // last: its supervisor calls us until it is gone
