@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from terrain_plugin.bridge import protocol
-from terrain_plugin.bridge.headers import FOLDER, HEADERS
+from terrain_plugin.bridge.headers import FOLDER, FILES
 from terrain_plugin.bridge.protocol import RECORDS, Layout
 
 
-@pytest.mark.parametrize("name", HEADERS)
+@pytest.mark.parametrize("name", FILES)
 def test_generated_headers_are_up_to_date(name):
-    assert (FOLDER / name).read_text(encoding="utf-8") == HEADERS[name](), "run python -m terrain_plugin.bridge.headers"
+    assert (FOLDER / name).read_text(encoding="utf-8") == FILES[name](), "run python -m terrain_plugin.bridge.headers"
 
 
 def test_nothing_else_lies_there():
-    assert {path.name for path in FOLDER.iterdir()} == set(HEADERS)
+    assert {path.name for path in FOLDER.iterdir()} == set(FILES)
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
@@ -58,7 +58,7 @@ def test_parts_of_the_memory_lie_apart_on_lines_of_their_own(max_block):
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
 def test_a_compiler_agrees(tmp_path):
     """Its static_asserts compare every offset."""
-    includes = "".join(f'#include "generated/{name}"\n' for name in HEADERS if name.endswith(".h"))
+    includes = "".join(f'#include "generated/{name}"\n' for name in FILES if name.endswith(".h"))
     (tmp_path / "all.cpp").write_text(includes + "int main() { return terrain::kParameterCount == 0; }\n")
     command = ["c++", "-std=c++17", "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
     done = subprocess.run(

@@ -11,8 +11,6 @@ namespace terrain::vst3 {
 namespace {
 
 constexpr const char* kCategory = "Audio Module Class";
-constexpr const char* kSubCategories = "Instrument|Synth";
-constexpr const char* kSdkVersion = "VST 3.7.4";
 constexpr std::int32_t kManyInstances = 0x7FFFFFFF;
 
 void copy_text(char* to, std::size_t size, const char* text) { std::snprintf(to, size, "%s", text); }
@@ -36,20 +34,20 @@ v3_result class_info(std::int32_t index, v3_class_info* info) {
 v3_result class_info_2(std::int32_t index, v3_class_info_2* info) {
     if (fill(index, info) != V3_OK) return V3_INVALID_ARG;
     copy_text(info->name, sizeof info->name, kPluginName);
-    copy_text(info->sub_categories, sizeof info->sub_categories, kSubCategories);
+    copy_text(info->sub_categories, sizeof info->sub_categories, kVst3SubCategories);
     copy_text(info->vendor, sizeof info->vendor, kVendor);
     copy_text(info->version, sizeof info->version, kVersion);
-    copy_text(info->sdk_version, sizeof info->sdk_version, kSdkVersion);
+    copy_text(info->sdk_version, sizeof info->sdk_version, kVst3SdkVersion);
     return V3_OK;
 }
 
 v3_result class_info_3(std::int32_t index, v3_class_info_3* info) {
     if (fill(index, info) != V3_OK) return V3_INVALID_ARG;
     write_text(kPluginName, info->name);
-    copy_text(info->sub_categories, sizeof info->sub_categories, kSubCategories);
+    copy_text(info->sub_categories, sizeof info->sub_categories, kVst3SubCategories);
     write_text(kVendor, info->vendor);
     write_text(kVersion, info->version);
-    write_text(kSdkVersion, info->sdk_version);
+    write_text(kVst3SdkVersion, info->sdk_version);
     return V3_OK;
 }
 

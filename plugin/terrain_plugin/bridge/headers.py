@@ -1,4 +1,5 @@
-"""The C++ headers of the shim, made from the tables of this package: `python -m terrain_plugin.bridge.headers`.
+"""The C++ headers of the shim and the VST3 bundle's `moduleinfo.json`, made from the tables of this package and of
+`terrain_core`: `python -m terrain_plugin.bridge.headers`.
 
 They are kept in the repository (`plugin/native/generated`), so that the shim compiles without Python; a test holds them
 to the tables.
@@ -7,6 +8,7 @@ to the tables.
 from __future__ import annotations
 
 import enum
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -92,6 +94,8 @@ def identity_header() -> str:
         "Version": identity.VERSION,
         "Description": identity.DESCRIPTION,
         "ClapId": identity.CLAP_ID,
+        "Vst3SubCategories": "|".join(identity.VST3_SUBCATEGORIES),
+        "Vst3SdkVersion": identity.VST3_SDK_VERSION,
     }
     body = [f"constexpr const char* k{name} = {_quoted(text)};" for name, text in texts.items()]
     body += [f"constexpr std::uint8_t kVst3ClassId[16] = {{{octets}}};"]
@@ -101,7 +105,37 @@ def identity_header() -> str:
     return _header("terrain", ["<cstdint>"], body)
 
 
-HEADERS: Final = {"protocol.h": protocol_header, "parameters.h": parameters_header, "identity.h": identity_header}
+def module_info() -> str:
+    """`moduleinfo.json`: what VST3 hosts read of a bundle without loading it; the same as its factory says."""
+    plugin_class = {
+        "CID": identity.VST3_CLASS_UUID.replace("-", "").upper(),
+        "Category": "Audio Module Class",
+        "Name": identity.PLUGIN_NAME,
+        "Vendor": identity.VENDOR,
+        "Version": identity.VERSION,
+        "SDKVersion": identity.VST3_SDK_VERSION,
+        "Sub Categories": list(identity.VST3_SUBCATEGORIES),
+        "Class Flags": 0,
+        "Cardinality": 0x7FFFFFFF,
+        "Snapshots": [],
+    }
+    flags = {"Unicode": True, "Classes Discardable": False, "Component Non Discardable": False}
+    info = {
+        "Name": identity.PLUGIN_NAME,
+        "Version": identity.VERSION,
+        "Factory Info": {"Vendor": identity.VENDOR, "URL": "", "E-Mail": "", "Flags": flags},
+        "Compatibility": [],
+        "Classes": [plugin_class],
+    }
+    return json.dumps(info, indent=2) + "\n"
+
+
+FILES: Final = {
+    "protocol.h": protocol_header,
+    "parameters.h": parameters_header,
+    "identity.h": identity_header,
+    "moduleinfo.json": module_info,
+}
 
 
 def _header(namespace: str, includes: Iterable[str], body: Iterable[str]) -> str:
@@ -174,7 +208,7 @@ def _quoted(text: str) -> str:
 def main() -> None:
     """Write the headers."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, make in HEADERS.items():
+    for name, make in FILES.items():
         (FOLDER / name).write_text(make(), encoding="utf-8")
 
 
