@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -11,11 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from terrain_core import identity
+from terrain_core import autoencoders, identity
 from terrain_core.errors import FileError, InputError
+from terrain_core.instrument import Instrument
 from terrain_core.parameters import Status, by_key
+from terrain_core.plugin_state import InstrumentReference, PluginState
 from terrain_plugin import binaries
 from terrain_plugin.clap_host import CONTINUE, ClapLibrary, ClapPlugin
+from terrain_plugin.shipped import DEFAULT_INSTRUMENT
+from tests.hosts.processes import wait_until
 
 RATE, BLOCK = 44100.0, 512
 STATUS, RUN = by_key("status").id, by_key("run").id
@@ -162,6 +167,54 @@ def test_latency_is_what_the_rate_asks_for_and_is_told_when_it_changes(plugin: C
     plugin.process(BLOCK)
     assert plugin.latency == resampled
     assert plugin.requests.restarts == 0
+
+
+@pytest.fixture(scope="module")
+def late_instrument(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default instrument with an autoencoder that says 32 kHz, so that the plugin must resample at 44.1 kHz."""
+    folder = tmp_path_factory.mktemp("bundle") / "slower"
+    shutil.copytree(Path(autoencoders.__file__).parent / "builtin", folder)
+    card = json.loads((folder / "autoencoder.json").read_text())
+    (folder / "autoencoder.json").write_text(json.dumps(card | {"name": "slower", "sample_rate": 32000}))
+    terrain = Instrument.load(DEFAULT_INSTRUMENT).terrain
+    Instrument(autoencoders.load(folder), terrain).save(folder.parent / "slower.terrain", embed_autoencoder=True)
+    return folder.parent / "slower.terrain"
+
+
+def test_latency_stays_while_it_is_active_and_a_restart_is_asked_for(plugin: ClapPlugin, late_instrument: Path) -> None:
+    plugin.activate(RATE, BLOCK)
+    assert plugin.latency == 0
+    assert plugin.load(PluginState(instrument=InstrumentReference.of(late_instrument)).to_bytes())
+
+    def restart_is_wanted() -> bool:
+        plugin.run_main_thread()
+        return plugin.requests.restarts > 0
+
+    assert wait_until(restart_is_wanted, 10.0)
+    assert plugin.latency == 0, "a host has lined up everything else by this number"
+    assert plugin.requests.latency_changes == 0
+    plugin.deactivate()
+    plugin.activate(RATE, BLOCK)
+    assert plugin.requests.latency_changes == 1
+    assert plugin.latency > 0
+    plugin.run_main_thread()
+    assert plugin.requests.restarts == 1, "it is content now"
+
+
+def test_latency_that_changes_while_it_is_inactive_is_told(plugin: ClapPlugin, late_instrument: Path) -> None:
+    plugin.activate(RATE, BLOCK)
+    assert plugin.latency == 0
+    plugin.deactivate()
+    assert plugin.load(PluginState(instrument=InstrumentReference.of(late_instrument)).to_bytes())
+
+    def change_is_told() -> bool:
+        plugin.run_main_thread()
+        return plugin.requests.latency_changes > 0
+
+    assert wait_until(change_is_told, 10.0)
+    assert plugin.latency > 0
+    plugin.activate(RATE, BLOCK)
+    assert (plugin.requests.latency_changes, plugin.requests.restarts) == (1, 0)
 
 
 def test_the_tail_is_endless_since_it_sounds_by_itself(plugin: ClapPlugin) -> None:
