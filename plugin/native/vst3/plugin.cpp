@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bridge/log.h"
+#include "bridge/clock.h"
 #include "generated/identity.h"
 #include "vst3/expressions.h"
 #include "vst3/text.h"
@@ -461,6 +462,7 @@ v3_result Plugin::setup(const v3_process_setup& setup) {
 
 v3_result Plugin::process(v3_process_data& data) {
     if (!active_ || data.symbolic_sample_size != V3_SAMPLE_32) return V3_FALSE;
+    processed_ns_.store(bridge::now_ns(), std::memory_order_relaxed);
     events_.gather(data.input_params, data.input_events, shown_);
     AudioBlock block;
     block.samples = static_cast<std::uint32_t>(std::max(data.nframes, 0));
@@ -530,8 +532,14 @@ v3_result Plugin::show(v3_param_id id, double normalised) {
     if (index == kParameterCount || normalised != normalised) return V3_INVALID_ARG;
     shown_[index] = std::clamp(normalised, 0.0, 1.0);
     // While nothing is processed no queue brings it to the processor, and the state would be saved without it.
-    if (!active_) core_.set_parameter(index, from_normalised(kParameters[index], normalised));
+    if (idle()) core_.set_parameter(index, from_normalised(kParameters[index], normalised));
     return V3_OK;
+}
+
+// Hosts keep plugins active that they do not run: Ardour does while its engine stands.
+bool Plugin::idle() const {
+    constexpr std::int64_t kLongAgo = bridge::kSecond / 2;
+    return !active_ || bridge::now_ns() - processed_ns_.load(std::memory_order_relaxed) > kLongAgo;
 }
 
 void Plugin::show_all() {

@@ -51,6 +51,7 @@ private:
     double shown(v3_param_id id);
     v3_result show(v3_param_id id, double normalised);
     void show_all();
+    bool idle() const;
     v3_result midi_assignment(std::int16_t controller, v3_param_id* id) const;
     v3_result set_handler(v3_component_handler** handler);
     void tell_news();
@@ -77,6 +78,7 @@ private:
 
     ShownValues shown_;
     std::atomic<bool> latency_changed_{false};
+    std::atomic<std::int64_t> processed_ns_{0};  // when the newest block began
 
     BlockEvents events_;
     double told_status_ = -1.0;
