@@ -296,16 +296,31 @@ def test_transport_at_its_sample_is_the_engine_s(
         ]
         jumps += len(transports) - 1
         points = random_points(rng, BLOCK, 20)
+        points += [ParamValue(begin, X, float(rng.uniform())) for begin in begins[1:]]  # before the transport's event
+        points.sort(key=lambda event: event.offset)
         expected = []
         for transport, end in zip(transports, [*begins[1:], BLOCK], strict=True):
             begin = transport.offset
             inside = [ParameterPoint(p.id, p.offset - begin, p.value) for p in points if begin <= p.offset < end]
             position = EngineTransport(transport.playing, transport.beat, transport.bpm, transport.seconds)
             expected.append(stereo(oracle.process(Block(end - begin, inside, transport=position))))
-        events: list[Event] = sorted([*transports[1:], *points], key=lambda event: event.offset)
+        events: list[Event] = sorted([*points, *transports[1:]], key=lambda event: event.offset)
         heard = bounce.process(BLOCK, events, transports[0])
         np.testing.assert_array_equal(heard, np.concatenate(expected, axis=1))
     assert jumps > 30
+
+
+@pytest.mark.parametrize("count", [1, 9000])
+def test_events_at_the_sample_of_a_transport_event_are_not_early(bounce: ClapPlugin, count: int) -> None:
+    """Nor are those at a sample at which more come than a face holds."""
+    bounce.flush([ParamValue(0, RUN, Run.NOTES)])
+    going = Transport(beat=0.0, bpm=120.0)
+    events: list[Event] = [ParamValue(300, Y, 0.5)] * (count - 1)
+    events += [Note(300, NOTE_ON, 60), Transport(beat=8.0, bpm=120.0, offset=300), ParamValue(400, X, 0.4)]
+    heard = [bounce.process(BLOCK, events, going)]
+    np.testing.assert_array_equal(heard[0][:, :300], 0)
+    assert 300 <= first_sound(heard[0]) <= 302
+    assert bounce.value(X) == 0.4
 
 
 def test_any_transport(bounce: ClapPlugin, rng: np.random.Generator) -> None:

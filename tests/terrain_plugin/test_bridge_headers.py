@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from terrain_plugin.bridge import protocol
-from terrain_plugin.bridge.headers import FOLDER, FILES
+from terrain_plugin.bridge.headers import FILES, FOLDER
 from terrain_plugin.bridge.protocol import RECORDS, Layout
 
 

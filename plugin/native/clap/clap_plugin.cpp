@@ -187,7 +187,7 @@ private:
                 if (time > stretch.begin) make(stretch, time);
                 stretch.take_transport(reinterpret_cast<const clap_event_transport_t&>(*header));
             } else {
-                if (event_count_ == kMostEvents) make(stretch, time);
+                while (event_count_ == kMostEvents) make(stretch, time);
                 Event& event = events_[event_count_];
                 if (!translate(*header, event)) continue;
                 event.offset = time - stretch.begin;
@@ -248,13 +248,19 @@ private:
         bool silent = true;
     };
 
-    // Make the block up to `end`, with the events gathered so far.
+    // Make the block up to `end`, with the events gathered so far; those at `end` itself wait for what comes there.
     void make(Stretch& stretch, std::uint32_t end) {
-        stretch.block.samples = end - stretch.begin;
+        const std::uint32_t samples = end - stretch.begin;
+        const auto all = events_.begin() + event_count_;
+        const auto is_inside = [samples](const Event& event) { return event.offset < samples; };
+        const auto rest = samples ? std::partition_point(events_.begin(), all, is_inside) : all;
+        stretch.block.samples = samples;
         stretch.block.events = events_.data();
-        stretch.block.event_count = std::exchange(event_count_, 0);
+        stretch.block.event_count = static_cast<std::uint32_t>(rest - events_.begin());
         stretch.silent = core_.process(stretch.block) && stretch.silent;
         stretch.advance(sample_rate_);
+        event_count_ = static_cast<std::uint32_t>(std::move(rest, all, events_.begin()) - events_.begin());
+        for (std::uint32_t i = 0; i < event_count_; ++i) events_[i].offset -= samples;
     }
 
     // ---- supervisor's thread ----
