@@ -1,7 +1,7 @@
 """MIDI and MPE into the same controls that automation moves.
 
-Pitch bend moves X (its centre is X's middle), CC 74 moves Y, channel or poly pressure moves Pressure, each over its
-whole range. Of several held notes the youngest one leads: messages of its channel count, those of other channels wait
+Pitch bend moves X (its centre is X's middle), CC 74 moves Y, the modulation wheel moves Z, channel or poly pressure
+moves Pressure, each over its whole range. Of several held notes the youngest one leads: messages of its channel count, those of other channels wait
 until their note leads. Thus an MPE controller plays the terrain with one finger and keeps the others in reserve, and an
 ordinary keyboard, which sends all on one channel, just works. Messages of a channel without a held note count when no
 note is held at all, and always on channels 1 and 16, where MPE keeps its master channels. A note expression belongs to
@@ -20,13 +20,16 @@ NOTE_OFF, NOTE_ON, POLY_PRESSURE, CONTROL_CHANGE, CHANNEL_PRESSURE, PITCH_BEND =
 LENGTHS = {NOTE_OFF: 3, NOTE_ON: 3, POLY_PRESSURE: 3, CONTROL_CHANGE: 3, CHANNEL_PRESSURE: 2, PITCH_BEND: 3}
 """Message length in bytes, status byte included, of those that mean something here."""
 
-TIMBRE = 74
 SUSTAIN = 64
 ALL_SOUND_OFF = 120
 ALL_NOTES_OFF = 123
 MASTER_CHANNELS = (0, 15)
 
-X, Y, PRESSURE = (by_key(key).id for key in ("x", "y", "pressure"))
+X, Y, Z, PRESSURE = (by_key(key).id for key in ("x", "y", "z", "pressure"))
+
+MESSAGES = {PITCH_BEND: X, CHANNEL_PRESSURE: PRESSURE, POLY_PRESSURE: PRESSURE}
+CONTROLLERS = {1: Z, 74: Y}
+"""What messages, and among control changes which number (1 is the modulation wheel), move which parameter."""
 
 
 class Note(NamedTuple):
@@ -72,7 +75,7 @@ class MidiState:
             self._press(Note(channel, first))
         elif kind in (NOTE_ON, NOTE_OFF):
             self._release(Note(channel, first))
-        elif kind == CONTROL_CHANGE and first != TIMBRE:
+        elif kind == CONTROL_CHANGE and first not in CONTROLLERS:
             self._control(channel, first, last)
         else:
             yield from self._express(event, kind, channel, first, last)
@@ -112,12 +115,8 @@ class MidiState:
             self._forget(note)
 
     def _express(self, event: MidiEvent, kind: int, channel: int, first: int, last: int) -> Iterator[ParameterPoint]:
-        parameter_id, value = {
-            PITCH_BEND: (X, bend_to_unit(first | last << 7)),
-            CONTROL_CHANGE: (Y, last / 127),
-            CHANNEL_PRESSURE: (PRESSURE, last / 127),
-            POLY_PRESSURE: (PRESSURE, last / 127),
-        }[kind]
+        parameter_id = CONTROLLERS[first] if kind == CONTROL_CHANGE else MESSAGES[kind]
+        value = bend_to_unit(first | last << 7) if kind == PITCH_BEND else last / 127
         leader = self._leader()
         if kind == POLY_PRESSURE and leader != Note(channel, first):
             return

@@ -16,7 +16,7 @@ from terrain_core.lanes import Lane
 from terrain_core.parameters import DEFAULTS, by_key
 from terrain_core.tempo import TempoMap
 
-X, Y, PRESSURE, RUN, LEVEL = (by_key(key).id for key in ("x", "y", "pressure", "run", "level"))
+X, Y, Z, PRESSURE, RUN, LEVEL = (by_key(key).id for key in ("x", "y", "z", "pressure", "run", "level"))
 EVERY = np.arange(100)
 
 
@@ -171,6 +171,10 @@ def test_bend_covers_the_whole_range_around_the_middle() -> None:
 def test_the_three_dimensions_of_mpe() -> None:
     points, _ = said(b"\x90\x3c\x40", b"\xe0\x7f\x7f", b"\xb0\x4a\x7f", b"\xd0\x00", b"\xa0\x3c\x7f", b"\xa0\x3d\x11")
     assert points == [(X, 1.0), (Y, 1.0), (PRESSURE, 0.0), (PRESSURE, 1.0)]
+
+
+def test_the_modulation_wheel_moves_z() -> None:
+    assert said(b"\xb0\x01\x7f", b"\xb0\x01\x00", b"\xb0\x02\x40")[0] == [(Z, 1.0), (Z, 0.0)]
 
 
 def test_the_youngest_note_leads_and_hands_back() -> None:
