@@ -268,7 +268,10 @@ class ClapLibrary:
             raise FileError(self.path, f"is no CLAP plugin that can be loaded ({error})") from None
         if not self._entry.init(os.fsencode(self.path)):
             raise FileError(self.path, "says that it cannot start")
-        self._factory = ffi.cast("const factory_t *", self._entry.get_factory(b"clap.plugin-factory"))
+        factory = self._entry.get_factory(b"clap.plugin-factory")
+        if factory == ffi.NULL:
+            raise FileError(self.path, "makes no plugins")
+        self._factory = ffi.cast("const factory_t *", factory)
 
     @property
     def descriptors(self) -> list[Descriptor]:
@@ -419,6 +422,8 @@ class ClapPlugin:
         self._max_block = 0
         if not plugin.init(plugin):
             raise InputError("the plugin says that it cannot start")
+        has_ports = self.has_extension("clap.audio-ports")
+        self._hears = bool(self.audio_ports(is_input=True)) if has_ports else False
         self._params = self._extension("clap.params", "params_t")
         self._state = self._extension("clap.state", "state_t")
         self._events: list[Any] = []
@@ -583,7 +588,7 @@ class ClapPlugin:
             samples: 0 or more.
             events: sorted by their offsets, which lie within the block.
             transport: at the block's first sample; None for a host without one.
-            audio_in: (channels, samples).
+            audio_in: (channels, samples); None: silence, as a DAW has it where nothing is connected.
             channels: of the output: 2, or 1 for a mono host.
             in_place: whether the output shares its memory with the input.
         Returns:
@@ -595,12 +600,10 @@ class ClapPlugin:
             self._check_call(samples, events)
         memory = np.full((channels, samples + GUARD), np.nan, np.float32)  # what is not written shows
         out, guard = memory[:, :samples], memory[:, samples:]
-        inputs = None
-        if audio_in is not None:
-            inputs = np.ascontiguousarray(audio_in, np.float32)
-            if in_place:
-                out[:] = inputs
-                inputs = out
+        inputs = np.zeros((channels, samples), np.float32) if audio_in is None else audio_in.astype(np.float32)
+        if in_place:
+            out[:] = inputs
+            inputs = out
         self._events = [_packed(event) for event in events]
         call = self._call
         call.steady_time, call.frames_count = self._steady_time, samples
@@ -608,8 +611,9 @@ class ClapPlugin:
         call.transport = ffi.cast("const transport_t *", packed_transport)
         output_buffer, _rows = _buffers(out)
         call.audio_outputs, call.audio_outputs_count = output_buffer, 1
-        input_buffer, _input_rows = _buffers(inputs) if inputs is not None else (ffi.NULL, None)
-        call.audio_inputs, call.audio_inputs_count = input_buffer, int(inputs is not None)
+        input_buffer, _input_rows = _buffers(inputs)
+        input_buffer.constant_mask = (1 << channels) - 1 if audio_in is None else 0
+        call.audio_inputs, call.audio_inputs_count = input_buffer, int(self._hears)
         call.in_events, call.out_events = self._in, self._out
         with self._host.on_audio_thread():
             began = time.perf_counter_ns()
