@@ -1,11 +1,12 @@
 """MIDI and MPE into the same controls that automation moves.
 
 Pitch bend moves X (its centre is X's middle), CC 74 moves Y, the modulation wheel moves Z, channel or poly pressure
-moves Pressure, each over its whole range. Of several held notes the youngest one leads: messages of its channel count, those of other channels wait
-until their note leads. Thus an MPE controller plays the terrain with one finger and keeps the others in reserve, and an
-ordinary keyboard, which sends all on one channel, just works. Messages of a channel without a held note count when no
-note is held at all, and always on channels 1 and 16, where MPE keeps its master channels. A note expression belongs to
-its note: it waits until that one leads, and counts for more than what its channel said before.
+moves Pressure, each over its whole range. Of several held notes the youngest one leads: messages of its channel count,
+those of other channels wait until their note leads. Thus an MPE controller plays the terrain with one finger and keeps
+the others in reserve, and an ordinary keyboard, which sends all on one channel, just works. Messages of a channel
+without a held note count when no note is held at all, and always on channels 1 and 16, where MPE keeps its master
+channels. A note expression belongs to its note: it waits until that one leads, and counts for more than what its
+channel said before.
 """
 
 from __future__ import annotations
