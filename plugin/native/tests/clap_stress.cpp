@@ -201,6 +201,7 @@ private:
         while (playing_) {
             if (below(random, 100) == 0) plugin_->reset(plugin_);
             if (below(random, 100) == 0) flush(random);
+            if (below(random, 500) == 0) make_wrong_block(random);
             make_block(random);
         }
         plugin_->stop_processing(plugin_);
@@ -209,6 +210,15 @@ private:
     void flush(Random& random) {
         const Events events(random, 0);
         params_->flush(plugin_, &events.in, &events.out);
+    }
+
+    // 64-bit buffers are not on offer.
+    void make_wrong_block(Random& random) {
+        const Events events(random, 1);
+        double sample = 0.0, *channels[] = {&sample, &sample};
+        clap_audio_buffer_t output{nullptr, channels, 2, 0, 0};
+        const clap_process_t call{-1, 1, nullptr, nullptr, &output, 0, 1, &events.in, &events.out};
+        expect(plugin_->process(plugin_, &call) == CLAP_PROCESS_ERROR, "64-bit buffers are taken");
     }
 
     void make_block(Random& random) {
