@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from terrain_plugin import binaries
 from terrain_plugin.clap_host import ClapLibrary, ClapPlugin
+from tests.hosts.vst3_host import Vst3Library, Vst3Plugin
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +24,20 @@ def engine_log(tmp_path: Path) -> Path:
     return tmp_path / "state" / "latent-terrain" / "engine.log"
 
 
+@pytest.fixture
+def patch_engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Has engines run a piece of Python before they start, to look into them or to lead them astray."""
+
+    def patch(code: str) -> None:
+        script, interpreter = tmp_path / "patched.py", tmp_path / "python"
+        script.write_text(f"{code}\nfrom terrain_plugin.bridge import nursery\nnursery.main()\n")
+        interpreter.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}"\n')
+        interpreter.chmod(0o755)
+        monkeypatch.setenv("LATENT_TERRAIN_PYTHON", str(interpreter))
+
+    return patch
+
+
 @pytest.fixture(scope="session")
 def library() -> Iterator[ClapLibrary]:
     """The CLAP plugin, as built (`make native`)."""
@@ -34,4 +49,17 @@ def library() -> Iterator[ClapLibrary]:
 def plugin(library: ClapLibrary) -> Iterator[ClapPlugin]:
     """An instance that is not active yet."""
     with library.create() as instance:
+        yield instance
+
+
+@pytest.fixture(scope="session")
+def vst3_library() -> Vst3Library:
+    """The VST3 plugin, as built."""
+    return Vst3Library(binaries.vst3_path())
+
+
+@pytest.fixture
+def vst3(vst3_library: Vst3Library) -> Iterator[Vst3Plugin]:
+    """An instance that is not active yet."""
+    with vst3_library.create() as instance:
         yield instance
