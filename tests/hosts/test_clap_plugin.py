@@ -122,6 +122,7 @@ def test_an_engine_is_ready_after_activation(plugin: ClapPlugin) -> None:
     assert plugin.value(STATUS) == Status.OFF
     plugin.activate(RATE, BLOCK)
     assert plugin.value(STATUS) == Status.READY
+    plugin.set_offline(True)  # a busy machine may be late
     assert np.abs(plugin.process(BLOCK)).max() > 1e-3
     assert plugin.status == CONTINUE
 
@@ -139,6 +140,7 @@ def test_impossible_activations_are_refused(plugin: ClapPlugin, rate: float, blo
     with pytest.raises(InputError, match="cannot run"):
         plugin.activate(rate, block)
     plugin.activate(RATE, BLOCK)
+    plugin.set_offline(True)
     assert np.abs(plugin.process(BLOCK)).max() > 1e-3
 
 
