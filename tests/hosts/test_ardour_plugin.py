@@ -1,0 +1,120 @@
+"""A real DAW: Ardour scans the VST3, a session with X and Y automation is exported, and equals the batch render."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from terrain_core.engine import render_batch
+from terrain_core.instrument import Instrument
+from terrain_core.lanes import Lane
+from terrain_core.parameters import PARAMETERS, Run
+from terrain_core.tempo import TempoMap
+from terrain_plugin import binaries
+from terrain_plugin.shipped import DEFAULT_INSTRUMENT
+from tests.hosts.ardour import Ardour, set_session_range
+
+RATE, SECONDS = 44100, 6.0
+TEMPO = TempoMap.constant(120)
+TICKS_PER_BEAT = 1920
+BEFORE_START = 768
+"""Samples that Ardour 7.3 rolls before a range begins: from there the plugin hears the transport play."""
+
+LANES = {
+    "x": Lane([0, 2, 4, 6, 8, 12], [0.0, 0.5, 1.0, 0.2, 0.3, 0.9]),
+    "y": Lane([0, 3, 12], [0.2, 0.8, 0.4]),
+}
+
+SCRIPT = """
+local s = create_session("{folder}", "terrain", {rate})
+local track = s:new_audio_track(2, 2, nil, 1, "Terrain", 0, ARDOUR.TrackMode.Normal, true):front()
+local p = ARDOUR.LuaAPI.new_plugin(s, "Latent Terrain", ARDOUR.PluginType.VST3, "")
+assert(not p:isnil(), "Ardour does not know the plugin")
+track:add_processor_by_index(p, 0, nil, true)
+local insert = p:to_insert()
+print("parameters", insert:plugin(0):parameter_count())
+for n = 0, insert:plugin(0):parameter_count() - 1 do print("parameter", n, insert:plugin(0):parameter_label(n)) end
+ARDOUR.LuaAPI.set_processor_param(p, {run}, {transport})
+{lanes}
+s:save_state("")
+close_session()
+"""
+
+LANE = """
+do
+  local list = ARDOUR.LuaAPI.plugin_automation(p, {index})
+  {points}
+  local what = Evoral.Parameter(ARDOUR.AutomationType.PluginAutomation, 0, {index})
+  insert:to_automatable():automation_control(what, false):set_automation_state(ARDOUR.AutoState.Play)
+end
+"""
+
+
+@dataclass(frozen=True)
+class ByArdour:
+    """A lane as Ardour plays it to a VST3: read at the edges of its blocks, each rounded to a tick and to float32, and
+    joined by a straight line from a block's first sample to its last.
+    """
+
+    lane: Lane
+
+    def values_at(self, seconds: NDArray[np.float64], tempo_map: TempoMap) -> NDArray[np.float64]:
+        position = np.rint(seconds * RATE)
+        block = 1024
+        # The way up to the range's start takes the rest of a block; then there are whole ones.
+        first = block - BEFORE_START
+        later = first + (position - first) // block * block
+        start = np.where(position < 0, -BEFORE_START, np.where(position < first, 0, later))
+        samples = np.where(position < 0, BEFORE_START, np.where(position < first, first, block))
+        begin, end = self._edge(start), self._edge(start + samples)
+        return begin + (end - begin) * (position - start) / (samples - 1)
+
+    def _edge(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
+        beats = TEMPO.beats_at(np.maximum(position, 0) / RATE)
+        values: NDArray[np.float64] = self.lane.sample(np.rint(beats * TICKS_PER_BEAT) / TICKS_PER_BEAT)
+        return values.astype(np.float32).astype(np.float64)
+
+
+def lane_script(key: str, lane: Lane) -> str:
+    points = "\n  ".join(
+        f"list:add(Temporal.timepos_t({round(float(TEMPO.seconds_at(point.time)) * RATE)}), {point.value}, false, true)"
+        for point in lane.points
+    )
+    return LANE.format(index=index_of(key), points=points)
+
+
+def index_of(key: str) -> int:
+    return next(index for index, parameter in enumerate(PARAMETERS) if parameter.key == key)
+
+
+def test_an_exported_session_is_the_batch_render(tmp_path: Path) -> None:
+    ardour = Ardour(tmp_path)
+    ardour.install_vst3(binaries.vst3_path())
+    session, out = tmp_path / "session", tmp_path / "out.wav"
+    lanes = "\n".join(lane_script(key, lane) for key, lane in LANES.items())
+    printed = ardour.lua(
+        SCRIPT.format(folder=session, rate=RATE, run=index_of("run"), transport=int(Run.TRANSPORT), lanes=lanes)
+    )
+
+    listed = [line.split(" ", 2)[2] for line in printed.splitlines() if line.startswith("parameter ")]
+    assert listed == [parameter.name for parameter in PARAMETERS], "exactly ours, in order"
+
+    set_session_range(session / "terrain.ardour", SECONDS)
+    ardour.export(session, "terrain", out)
+    heard, rate = soundfile.read(out, dtype="float32")
+    assert rate == RATE
+    assert len(heard) == RATE * SECONDS
+    assert np.abs(heard).max() > 0.05
+
+    played = {key: ByArdour(lane) for key, lane in LANES.items()}
+    chunks = render_batch(
+        Instrument.load(DEFAULT_INSTRUMENT), played, TEMPO, RATE, -BEFORE_START / RATE, SECONDS,
+        constants={"run": Run.TRANSPORT},
+    )  # fmt: skip
+    expected = np.concatenate(list(chunks), axis=1)[0, BEFORE_START:]
+    for channel in heard.T:
+        assert np.abs(channel - expected).max() < 1e-5
