@@ -475,12 +475,12 @@ class Vst3Library:
         self.factory = Interface("factory_t", self._library.GetPluginFactory())
 
     def factory_info(self) -> dict[str, Any]:
-        return _as_dict(_filled("factory_info_t", self.factory.get_factory_info))
+        return _as_dict(filled("factory_info_t", self.factory.get_factory_info))
 
     def class_infos(self) -> list[dict[str, Any]]:
         """What the three generations of class info say of the first class."""
         return [
-            _as_dict(_filled(f"class_info{which}_t", getattr(self.factory, f"get_class_info{which}"), 0))
+            _as_dict(filled(f"class_info{which}_t", getattr(self.factory, f"get_class_info{which}"), 0))
             for which in ("", "_2", "_3")
         ]
 
@@ -548,17 +548,17 @@ class Vst3Plugin:
         """In the plugin's order."""
         infos = []
         for index in range(self.controller.get_parameter_count()):
-            info = _filled("param_info_t", self.controller.get_parameter_info, index)
-            texts = (_text(info.title), _text(info.short_title), _text(info.units))
+            info = filled("param_info_t", self.controller.get_parameter_info, index)
+            texts = (text_of(info.title), text_of(info.short_title), text_of(info.units))
             infos.append(ParameterInfo(info.id, *texts, info.step_count, info.initial, info.unit_id, info.flags))
         return infos
 
     def units(self) -> dict[int, str]:
         """Id -> name of every unit, the root among them."""
         units = self.interface("units_t")
-        infos = [_filled("unit_info_t", units.get_unit_info, index) for index in range(units.get_unit_count())]
+        infos = [filled("unit_info_t", units.get_unit_info, index) for index in range(units.get_unit_count())]
         assert [info.parent for info in infos] == [-1, *[0] * (len(infos) - 1)]
-        return {info.id: _text(info.name) for info in infos}
+        return {info.id: text_of(info.name) for info in infos}
 
     def value(self, id: int) -> float:
         """A parameter's normalised value, as the controller shows it."""
@@ -566,11 +566,11 @@ class Vst3Plugin:
 
     def text(self, id: int, normalised: float) -> str | None:
         output = ffi.new("text_t")
-        return _text(output) if self.controller.get_parameter_string_for_value(id, normalised, output) == OK else None
+        return text_of(output) if self.controller.get_parameter_string_for_value(id, normalised, output) == OK else None
 
     def parse(self, id: int, text: str) -> float | None:
         value = ffi.new("double *")
-        if self.controller.get_parameter_value_for_string(id, _wide(text), value) != OK:
+        if self.controller.get_parameter_value_for_string(id, wide(text), value) != OK:
             return None
         return float(value[0])
 
@@ -586,7 +586,7 @@ class Vst3Plugin:
         info = ffi.new("bus_info_t *")
         if self.component.get_bus_info(media, direction, index, info) != OK:
             return None
-        return _text(info.name), info.channels, info.type, info.flags
+        return text_of(info.name), info.channels, info.type, info.flags
 
     def arrange(self, inputs: Sequence[int], outputs: Sequence[int]) -> bool:
         """Ask for speakers; whether the plugin agrees."""
@@ -741,7 +741,7 @@ def _buffers(audio: Audio | None) -> tuple[Any, Any]:
     return ffi.new("bus_buffers_t *", {"channels": len(audio), "silence": 0, "buffers": pointers}), pointers
 
 
-def _filled(kind: str, function: Callable[..., int], *arguments: Any) -> Any:
+def filled(kind: str, function: Callable[..., int], *arguments: Any) -> Any:
     """A struct that a function of the plugin's fills."""
     info = ffi.new(f"{kind} *")
     assert function(*arguments, info) == OK
@@ -756,17 +756,17 @@ def _as_dict(info: Any) -> dict[str, Any]:
         if kind.startswith("char"):
             value = ffi.string(value).decode()
         elif kind.startswith("int16_t"):
-            value = _text(value)
+            value = text_of(value)
         elif kind.startswith("uint8_t"):
             value = bytes(value)
         found[name] = value
     return found
 
 
-def _text(units: Any) -> str:
+def text_of(units: Any) -> str:
     found = list(units)
     return "".join(map(chr, found[: found.index(0)]))
 
 
-def _wide(text: str) -> Any:
+def wide(text: str) -> Any:
     return ffi.new("int16_t[]", [*np.frombuffer(text.encode("utf-16-le"), np.int16).tolist(), 0])
