@@ -73,7 +73,7 @@ class Glide:
         return latents
 
     def _approach(self, targets: Latents, glide_ms: NDArray[np.float64]) -> Latents:
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore"):
             steps = -np.expm1(-self._frame_ms / glide_ms)  # 1 where there is no glide
         out = np.empty_like(targets)
         last = targets[0] if self._last is None else self._last
