@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from terrain_core import identity
@@ -308,3 +311,26 @@ def test_a_plugin_that_crashes_does_not_take_the_doctor_along(tmp_path: Path) ->
 def test_every_command_teaches(terrain, command: str) -> None:
     assert command in terrain("plugin", "--help").out
     assert f"terrain plugin {command}" in terrain("plugin", command, "--help").out
+
+
+# The page about it
+
+
+def test_the_page_s_example_runs(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (root / "docs" / "plugin.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    monkeypatch.setenv(doctor.OVERRIDE, sys.executable)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    assert names["sound"].shape == (2, 512)
+    assert np.abs(names["sound"]).max() > 1e-3
+    promised = example.split("# ")[-1].strip()
+    assert capsys.readouterr().out.strip() == promised
+
+
+def test_the_page_names_every_command(root: Path) -> None:
+    page = (root / "docs" / "plugin.md").read_text(encoding="utf-8")
+    for command in ("install", "uninstall", "path", "doctor"):
+        assert f"`terrain plugin {command}" in page
