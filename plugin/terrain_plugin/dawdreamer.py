@@ -68,9 +68,6 @@ def add_terrain(
         preset = Path(folder) / "state.vstpreset"
         write_preset(state, preset)
         processor.load_vst3_preset(str(preset))
-    # The host keeps values of its own, and does not look after a preset: it has to be told.
-    for key, value in state.parameters.items():
-        processor.set_parameter(parameter_index(processor, key), by_key(key).to_normalised(value))
     _sample_rates[id(processor)] = _measured_sample_rate(engine)
     return processor
 

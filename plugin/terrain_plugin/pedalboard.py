@@ -58,8 +58,6 @@ def load_terrain(
         preset = Path(folder) / "state.vstpreset"
         write_preset(state, preset)
         plugin.load_preset(str(preset))
-    for key, value in state.parameters.items():  # the host keeps values of its own, and does not look after a preset
-        parameter(plugin, key).raw_value = by_key(key).to_normalised(value)
     return plugin
 
 

@@ -30,6 +30,7 @@ from tests.hosts.vst3_host import (
     REALTIME,
     STEREO,
     TUNING,
+    VALUES_CHANGED,
     Context,
     Expression,
     NoteOff,
@@ -428,6 +429,12 @@ def test_a_state_comes_back_byte_for_byte(vst3: Vst3Plugin) -> None:
     assert vst3.save() == saved
     for parameter in MOVED:
         assert vst3.value(parameter.id) == parameter.to_normalised(values[parameter.key])
+
+
+def test_a_host_is_told_to_look_at_the_values_of_a_state(vst3: Vst3Plugin) -> None:
+    """Hosts on JUCE show the old ones else."""
+    vst3.load(PluginState({"x": 0.25}).to_bytes())
+    assert vst3.requests.restarts == [VALUES_CHANGED]
 
 
 def test_a_state_in_mid_song_is_heard_from_the_next_block_on(bounce: Vst3Plugin, instrument: Instrument) -> None:

@@ -141,8 +141,7 @@ struct Tables {
     static v3_edit_controller_cpp controller() {
         auto table = with_unknown<v3_edit_controller_cpp>();
         table.base = {initialize, terminate};
-        // The component's state is this object's already, and there is no other.
-        table.ctrl.set_component_state = [](void*, v3_bstream**) -> v3_result { return V3_OK; };
+        table.ctrl.set_component_state = [](void* self, v3_bstream**) { return of(self).take_component_state(); };
         table.ctrl.set_state = [](void*, v3_bstream**) -> v3_result { return V3_OK; };
         table.ctrl.get_state = [](void*, v3_bstream**) -> v3_result { return V3_OK; };
         table.ctrl.get_parameter_count = [](void*) -> std::int32_t { return kParameterCount; };
@@ -421,6 +420,15 @@ v3_result Plugin::set_state(v3_bstream** stream) {
     std::string problem;
     if (!core_.restore_state(bytes.data(), bytes.size(), problem)) return V3_FALSE;
     show_all();
+    return V3_OK;
+}
+
+// The component's state is this object's already. But hosts that keep values of their own (all on JUCE) only look when
+// they are told.
+v3_result Plugin::take_component_state() {
+    show_all();
+    if (handler_)
+        functions_of<v3_component_handler>(handler_).restart_component(handler_, V3_RESTART_PARAM_VALUES_CHANGED);
     return V3_OK;
 }
 

@@ -36,6 +36,7 @@ private:
     v3_result set_active(bool active);
     v3_result set_state(v3_bstream** stream);
     v3_result get_state(v3_bstream** stream);
+    v3_result take_component_state();  // as controller
 
     // ---- audio processor
     v3_result set_arrangements(const v3_speaker_arrangement* inputs, std::int32_t input_count,
