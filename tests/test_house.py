@@ -18,6 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from terrain_plugin.cli import app
+from terrain_plugin.shipped import DEFAULT_INSTRUMENT
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {
@@ -114,8 +115,12 @@ def documents_with(language: str) -> list:
 def beside_the_examples(tmp_path, monkeypatch):
     """A folder to work in that looks like the repository where documents refer to it."""
     shutil.copytree(ROOT / "daws" / "examples", tmp_path / "daws" / "examples")
+    shutil.copy(DEFAULT_INSTRUMENT, tmp_path / "forest.terrain")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("HOME", str(tmp_path))  # nothing is installed into anybody's own folders
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("LATENT_TERRAIN_PYTHON", sys.executable)
     return tmp_path
 
 
@@ -149,6 +154,7 @@ def test_programs_in_documents_run(document, beside_the_examples):
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_documents_mention_only_commands_that_exist(path):
     known = {command.name or command.callback.__name__ for command in app.registered_commands}
+    known |= {group.name for group in app.registered_groups}
     for command in re.findall(r"(?:^|`|\$ )terrain ([a-z]+)", path.read_text(), re.MULTILINE):
         assert command in known, f"{path.name}: terrain {command}"
 

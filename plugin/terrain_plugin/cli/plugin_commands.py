@@ -1,4 +1,4 @@
-"""`terrain plugin install`, `uninstall`, `path` and `doctor`: the plugin for DAWs.
+"""`terrain plugin install`, `uninstall`, `path`, `doctor` and `preset`: the plugin for DAWs.
 
 Heavy imports stand inside the commands, so that `terrain --help` is there at once.
 """
@@ -100,6 +100,37 @@ def doctor(user: User = False, to: To = None, as_json: AsJson = False) -> None:
         _print_report(report)
     if report.problems:
         raise typer.Exit(SOMETHING_IS_WRONG)
+
+
+@app.command()
+def preset(
+    instrument: Annotated[Path, typer.Argument(metavar="NAME.terrain", help="The instrument.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="NAME.vstpreset", show_default=False)],
+    constants: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set a parameter, e.g. level=-6 or run=Notes."),
+    ] = None,
+) -> None:
+    """Make a VST3 preset that loads an instrument into the plugin: a DAW opens it from its preset menu.
+
+    \b
+    Example:
+      terrain plugin preset forest.terrain -o Forest.vstpreset --set run=Transport
+    """
+    from terrain_core.instrument import Instrument
+    from terrain_core.parameters import by_key
+    from terrain_core.plugin_state import InstrumentReference, PluginState
+    from terrain_plugin.cli.console import check_suffix, parse_assignments
+    from terrain_plugin.vst3_preset import write_preset
+
+    check_suffix(out, ".vstpreset")
+    Instrument.load(instrument)  # a preset for a file that is no instrument helps nobody
+    given = parse_assignments(constants or [], "KEY=VALUE, e.g. level=-6")
+    values = {key: by_key(key).parse(value) for key, value in given.items()}
+    reference = InstrumentReference.of(instrument)
+    write_preset(PluginState(values, reference), out)
+    copy = "a copy of it inside" if reference.embedded else f"which must stay at {reference.path}"
+    print(f"{out}: plays {reference.name}, {copy}")
 
 
 def _folder(user: bool, to: Path | None) -> Path | None:
