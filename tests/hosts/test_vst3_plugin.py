@@ -216,6 +216,16 @@ def test_latency_is_what_the_rate_asks_for(vst3: Vst3Plugin) -> None:
     assert vst3.requests.restarts == []  # the host asks after activation anyway
 
 
+def test_latency_is_known_once_it_is_set_up(vst3: Vst3Plugin) -> None:
+    """Hosts on JUCE ask between setup and activation, and not again."""
+    assert vst3.latency == 0
+    setup = ffi.new("setup_t *", {"mode": OFFLINE, "max_block": BLOCK, "sample_rate": 48000.0})
+    assert vst3.processor.setup_processing(setup) == OK
+    before = vst3.latency
+    vst3.activate(48000.0, BLOCK)
+    assert before == vst3.latency > 0
+
+
 LATENCY_IS_X = """
 from terrain_plugin.bridge.processor import TerrainProcessor
 TerrainProcessor.latency = property(lambda self: round(1000 * self._state.parameters.get("x", 0.0)))

@@ -127,7 +127,7 @@ struct Tables {
         table.proc.can_process_sample_size = [](void*, std::int32_t size) -> v3_result {
             return size == V3_SAMPLE_32 ? V3_TRUE : V3_FALSE;
         };
-        table.proc.get_latency_samples = [](void* self) { return of(self).core_.latency_samples(); };
+        table.proc.get_latency_samples = [](void* self) { return of(self).latency(); };
         table.proc.setup_processing = [](void* self, v3_process_setup* setup) { return of(self).setup(*setup); };
         table.proc.set_processing = [](void* self, v3_bool processing) -> v3_result {
             if (processing) of(self).core_.reset();
@@ -400,7 +400,8 @@ v3_result Plugin::set_active(bool active) {
     if (active == active_) return V3_OK;
     if (active) {
         if (!core_.activate(sample_rate_, max_block_)) return V3_FALSE;
-        latency_changed_ = false;  // the host asks after this
+        latency_unknown_ = false;
+        latency_changed_ = false;  // the host asks after this, or has asked before
     } else {
         core_.deactivate();
     }
@@ -465,7 +466,16 @@ v3_result Plugin::setup(const v3_process_setup& setup) {
     if (setup.symbolic_sample_size != V3_SAMPLE_32 || setup.max_block_size < 1 || active_) return V3_FALSE;
     sample_rate_ = setup.sample_rate;
     max_block_ = static_cast<std::uint32_t>(setup.max_block_size);
+    latency_unknown_ = true;
     return V3_OK;
+}
+
+// It depends on rate and instrument: only an engine knows. Hosts on JUCE ask after the setup and before activation, and
+// never again, so that the engine starts now; who asks then is about to activate.
+std::uint32_t Plugin::latency() {
+    if (std::exchange(latency_unknown_, false))
+        attempt([this] { return core_.activate(sample_rate_, max_block_) ? V3_OK : V3_FALSE; });
+    return core_.latency_samples();
 }
 
 v3_result Plugin::process(v3_process_data& data) {

@@ -43,6 +43,7 @@ private:
                                const v3_speaker_arrangement* outputs, std::int32_t output_count);
     v3_result arrangement(std::int32_t direction, std::int32_t index, v3_speaker_arrangement* found) const;
     v3_result setup(const v3_process_setup& setup);
+    std::uint32_t latency();
     v3_result process(v3_process_data& data);  // audio thread
 
     void tell_status(v3_param_changes** changes);
@@ -75,6 +76,7 @@ private:
     double sample_rate_ = 44100.0;
     std::uint32_t max_block_ = 1024;
     bool active_ = false;
+    bool latency_unknown_ = false;  // set up anew, and neither asked nor activated since
     v3_speaker_arrangement input_ = V3_SPEAKER_L | V3_SPEAKER_R, output_ = V3_SPEAKER_L | V3_SPEAKER_R;
 
     ShownValues shown_;
