@@ -46,6 +46,35 @@ def run(*command: object) -> str:
     return done.stdout
 
 
+# Python's own tests of both faces, on the instrumented plugin: its sanitizer must be there before Python is.
+RUNTIMES = {"address": ["libasan.so", "libubsan.so"], "thread": ["libtsan.so"]}
+IN_PYTHON = ["test_clap_processing.py", "test_clap_state.py", "test_vst3_plugin.py", "test_vst3_parameters.py"]
+PYTEST = """
+import pathlib, sys, pytest
+from terrain_plugin import binaries
+binaries.PLACES = (pathlib.Path(sys.argv[1]),)
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[2:]]))
+"""
+
+
+def test_both_faces_in_python_s_hosts(build: Path, root: Path) -> None:
+    names = RUNTIMES[build.name.removeprefix("native-")]
+    libraries = [subprocess.check_output(["c++", f"-print-file-name={name}"], text=True).strip() for name in names]
+    environment = os.environ | {
+        "LD_PRELOAD": " ".join(libraries),
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python keeps what it has until its end
+        "TSAN_OPTIONS": "ignore_noninstrumented_modules=1",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    tests = [str(root / "tests" / "hosts" / name) for name in IN_PYTHON]
+    done = subprocess.run(
+        [sys.executable, "-c", PYTEST, str(build), *tests],
+        cwd=root, env=environment, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+    assert "Sanitizer" not in done.stderr
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_core(build: Path, seed: int) -> None:
     assert "0 failures" in run(build / "stress", SECONDS, seed)
