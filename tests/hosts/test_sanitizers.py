@@ -53,7 +53,7 @@ PYTEST = """
 import pathlib, sys, pytest
 from terrain_plugin import binaries
 binaries.PLACES = (pathlib.Path(sys.argv[1]),)
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[2:]]))
+sys.exit(pytest.main(["-qs", "-p", "no:cacheprovider", *sys.argv[2:]]))
 """
 
 
