@@ -12,14 +12,14 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pedalboard
-from pedalboard._pedalboard import Pedalboard
+from numpy.typing import NDArray
 
 from terrain_core.autoencoders.protocol import Audio
 from terrain_core.engine import TimedMidi
@@ -29,6 +29,7 @@ from terrain_core.parameters import by_key
 from terrain_core.plugin_state import InstrumentReference, PluginState
 from terrain_core.tempo import TempoMap
 from terrain_plugin.binaries import vst3_path
+from terrain_plugin.effects_chain import EffectsChain
 from terrain_plugin.vst3_preset import write_preset
 
 BLOCK: Final = 512
@@ -86,10 +87,10 @@ def render_lanes(
     midi: Iterable[TimedMidi] = (),
     effects: Sequence[pedalboard.Plugin] = (),
 ) -> Audio:
-    """Play lanes through the plugin, then through effects. The plugin's latency is trimmed.
+    """Play lanes through the plugin from their beginning, then through effects. All latency is trimmed.
 
     Args:
-        plugin: from `load_terrain`; its stream goes on from where it was.
+        plugin: from `load_terrain`; its sound begins anew, its other parameters stay.
         lanes: parameter key -> lane, values 0..1 of the parameter's range; read at the start of each block.
         tempo_map: where beats fall, and what Sync BPM says; 120 bpm, and Sync BPM left alone, if None.
         seconds: how long; None for the lanes' last point.
@@ -98,32 +99,58 @@ def render_lanes(
         midi: messages, at seconds from the beginning.
         effects: pedalboard plugins, in order.
     Returns:
-        (2, samples)
+        (2, samples); with effects, their tail comes after it.
     Raises:
-        InputError: an unknown key, or nothing that says how long.
+        InputError: an unknown key, a block or rate that cannot be, or nothing that says how long.
     """
     times = tempo_map or TempoMap.constant(120)
+    _check_positive("block", block, "samples")
+    _check_positive("sample_rate", sample_rate, "Hz")
     samples = round(_length(lanes, times, seconds) * sample_rate)
+    plugin.reset()
+    plugin.process([], 0.0, sample_rate, 2, block, reset=False)  # nothing yet: latency is known from here on
     latency = plugin.reported_latency_samples
     starts = np.arange(0, samples + latency, block)
-    columns = {key: lane.values_at(starts / sample_rate, times) for key, lane in lanes.items()}
-    if tempo_map is not None:
+    columns = _columns(lanes, times, starts / sample_rate, with_tempo=tempo_map is not None)
+    sound = np.concatenate(list(_play(plugin, columns, list(midi), starts, sample_rate, block)), axis=1)
+    return _through(effects, sound[:, latency : latency + samples], sample_rate)
+
+
+def _columns(
+    lanes: Mapping[str, Lane], tempo_map: TempoMap, seconds: NDArray[np.float64], *, with_tempo: bool
+) -> dict[str, NDArray[np.float64]]:
+    """Parameter key -> normalised values at times."""
+    columns = {key: lane.values_at(seconds, tempo_map) for key, lane in lanes.items()}
+    if with_tempo:
         sync = by_key("sync_bpm")
-        bpm = np.clip(tempo_map.bpm_at_seconds(starts / sample_rate), sync.low, sync.high)
+        bpm = np.clip(tempo_map.bpm_at_seconds(seconds), sync.low, sync.high)
         columns["sync_bpm"] = (bpm - sync.low) / (sync.high - sync.low)
+    return columns
+
+
+def _play(
+    plugin: pedalboard.VST3Plugin,
+    columns: Mapping[str, NDArray[np.float64]],
+    midi: list[TimedMidi],
+    starts: NDArray[np.int64],
+    sample_rate: int,
+    block: int,
+) -> Iterator[Audio]:
+    """The blocks, each with its values and messages. pedalboard sets parameters between calls only."""
     parameters = {key: parameter(plugin, key) for key in columns}
-    messages = sorted(midi, key=lambda message: message.seconds)
-    blocks = []
-    for number, start in enumerate(starts.tolist()):
+    midi.sort(key=lambda message: message.seconds)
+    edges = np.append(starts, starts[-1:] + block) / sample_rate
+    first_of = np.searchsorted([message.seconds for message in midi], edges)
+    for number, begin in enumerate(edges[:-1].tolist()):
         for key, column in columns.items():
             parameters[key].raw_value = float(column[number])
-        begin, end = start / sample_rate, (start + block) / sample_rate
-        due: list[Any] = [
-            (message.data, message.seconds - begin) for message in messages if begin <= message.seconds < end
-        ]
-        blocks.append(plugin.process(due, block / sample_rate, sample_rate, 2, block, reset=False))
-    sound: Audio = np.concatenate(blocks, axis=1)[:, latency : latency + samples]
-    return Pedalboard(list(effects))(sound, sample_rate) if effects else sound
+        due: list[Any] = [(m.data, m.seconds - begin) for m in midi[first_of[number] : first_of[number + 1]]]
+        yield np.asarray(plugin.process(due, block / sample_rate, sample_rate, 2, block, reset=False))
+
+
+def _through(effects: Sequence[pedalboard.Plugin], sound: Audio, sample_rate: int) -> Audio:
+    chain = EffectsChain(effects, sample_rate, len(sound))
+    return np.concatenate([*chain.process(sound), *chain.finish()], axis=1)
 
 
 def _length(lanes: Mapping[str, Lane], tempo_map: TempoMap, seconds: float | None) -> float:
@@ -132,3 +159,8 @@ def _length(lanes: Mapping[str, Lane], tempo_map: TempoMap, seconds: float | Non
     if seconds is None or not (math.isfinite(seconds) and seconds > 0):
         raise InputError(f"the length is {seconds} seconds: expected more than 0, or lanes that end somewhere")
     return seconds
+
+
+def _check_positive(name: str, value: float, unit: str) -> None:
+    if not (math.isfinite(value) and value >= 1):
+        raise InputError(f"{name} is {value}: expected 1 {unit} or more")
