@@ -48,7 +48,8 @@ def add_terrain(
 ) -> Any:
     """Add the plugin to a `dawdreamer.RenderEngine`, its instrument loaded into its state.
 
-    To learn the engine's sample rate a second of silence is rendered: call this before `engine.load_graph`.
+    To learn the engine's sample rate a second of silence is rendered: call this before `engine.load_graph`. Hold on to
+    the engine: DawDreamer's processors do not outlive it.
 
     Args:
         name: what DawDreamer calls the processor.
@@ -102,17 +103,20 @@ def automate(
             taken, at `ppqn` values per quarter note.
         ppqn: see `by_beats`.
     Raises:
-        InputError: an unknown key, an array of another shape, or a value that is no number from 0 to 1.
+        InputError: an unknown or read-only key, an array of another shape, or a value that is no number from 0 to 1.
+            Nothing was changed.
     """
     tempo_map = tempo_map or TempoMap.constant(120)
     rate = ppqn if by_beats else _sample_rate_of(processor)
+    automation = {}
     for key, source in lanes.items():
-        index = parameter_index(processor, key)
         if isinstance(source, Lane):
             values = _sampled(source, tempo_map, rate, by_beats=by_beats)
         else:
             values = np.asarray(source, np.float32)
-        processor.set_automation(index, _checked(key, values), ppqn=ppqn if by_beats else 0)
+        automation[parameter_index(processor, key)] = _checked(key, values)
+    for index, values in automation.items():
+        processor.set_automation(index, values, ppqn=ppqn if by_beats else 0)
 
 
 def follow_tempo(engine: Any, tempo_map: TempoMap, beats: float) -> None:
@@ -133,6 +137,8 @@ def _sampled(lane: Lane, tempo_map: TempoMap, rate: float, *, by_beats: bool) ->
 
 
 def _checked(key: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    if by_key(key).read_only:
+        raise InputError(f"{by_key(key).name} is read-only: it cannot be automated")
     if values.ndim != 1 or not len(values):
         raise InputError(f"the automation of {key} has the shape {values.shape}: expected (values,)")
     if not ((values >= 0) & (values <= 1)).all():
