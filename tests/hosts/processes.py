@@ -19,8 +19,23 @@ def nurseries(host: int | None = None) -> list[psutil.Process]:
 
 def engines(host: int | None = None) -> list[psutil.Process]:
     """The engines of a host process, those that are dead but not buried left out."""
-    found = [child for nursery in nurseries(host) for child in nursery.children()]
-    return [engine for engine in found if engine.status() != psutil.STATUS_ZOMBIE]
+    found = [child for nursery in nurseries(host) for child in _children(nursery)]
+    return [engine for engine in found if is_alive(engine)]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it runs: one that is dead but not buried does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:  # it ended between the two questions
+        return False
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return list(process.children())
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _is_nursery(process: psutil.Process) -> bool:

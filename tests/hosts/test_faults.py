@@ -11,14 +11,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from terrain_core.parameters import Status, by_key
 from terrain_core.plugin_state import InstrumentReference, PluginState
 from terrain_plugin import binaries
 from terrain_plugin.clap_host import ClapLibrary, ClapPlugin, ParamValue
-from tests.hosts.processes import descriptors, engines, nurseries, shared_memories, wait_until
+from tests.hosts.processes import descriptors, engines, is_alive, nurseries, shared_memories, wait_until
 
 RATE, BLOCK = 44100.0, 512
 BLOCK_S = BLOCK / RATE
@@ -106,7 +105,7 @@ def test_the_nursery_killed(plugin: ClapPlugin) -> None:
     old = [*nurseries(), *engines()]
     os.kill(nurseries()[0].pid, signal.SIGKILL)
     assert sound_is_back(plugin, 10.0)
-    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in old)
+    assert wait_until(lambda: not any(map(is_alive, old)), 3.0)
 
 
 def test_a_stopped_engine_leaves_no_stale_audio(plugin: ClapPlugin) -> None:
