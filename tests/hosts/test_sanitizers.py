@@ -83,3 +83,9 @@ def test_the_core(build: Path, seed: int) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_clap_face(build: Path, seed: int) -> None:
     assert "0 failures" in run(build / "clap_stress", build / "Latent Terrain.clap", SECONDS, seed)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_vst3_face(build: Path, seed: int) -> None:
+    (library,) = (build / "Latent Terrain.vst3").glob("Contents/*/*.so")
+    assert "0 failures" in run(build / "vst3_stress", library, SECONDS, seed)

@@ -18,7 +18,8 @@ Event blank(EventKind kind, std::int32_t offset) {
     return event;
 }
 
-Event of_note(EventKind kind, std::int32_t offset, std::int16_t channel, std::int16_t key, std::int32_t id, double value) {
+Event of_note(EventKind kind, std::int32_t offset, std::int16_t channel, std::int16_t key, std::int32_t id,
+              double value) {
     Event event = blank(kind, offset);
     event.channel = channel;
     event.key = key;
@@ -128,7 +129,7 @@ void BlockEvents::remember(const PlayedNote& note) {
 }
 
 const BlockEvents::PlayedNote* BlockEvents::played(std::int32_t id) const {
-    const auto found = std::find_if(notes_.begin(), notes_.end(), [id](const PlayedNote& note) { return note.id == id; });
+    const auto found = std::find_if(notes_.begin(), notes_.end(), [id](const PlayedNote& n) { return n.id == id; });
     return id < 0 || found == notes_.end() ? nullptr : &*found;
 }
 

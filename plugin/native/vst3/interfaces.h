@@ -1,5 +1,5 @@
-// VST3 interfaces that travesty's headers lack, as the public specification (VST 3.7) has them; and how an object of ours
-// shows itself through C tables.
+// VST3 interfaces that travesty's headers lack, as the public specification (VST 3.7) has them; and how objects show
+// themselves through C tables.
 #pragma once
 
 #include <cstdint>

@@ -52,8 +52,8 @@ public:
         if (run_loop_ || !host_object || !wake_) return;
         if (v3_cpp_obj_query_interface(host_object, v3_run_loop_iid, &run_loop_) != V3_OK) run_loop_ = nullptr;
         if (!run_loop_) return;
-        if (functions_of<v3_run_loop>(run_loop_).register_event_handler(run_loop_, as_handler(), wake_.number()) == V3_OK)
-            return;
+        const auto& functions = functions_of<v3_run_loop>(run_loop_);
+        if (functions.register_event_handler(run_loop_, as_handler(), wake_.number()) == V3_OK) return;
         v3_cpp_obj_unref(run_loop_);
         run_loop_ = nullptr;
     }

@@ -237,10 +237,9 @@ struct Tables {
 
     static NoteExpressionTable note_expression() {
         auto table = with_unknown<NoteExpressionTable>();
-        table.count = [](void*, std::int32_t bus, std::int16_t) {
-            return bus == 0 ? kExpressionCount : 0;
-        };
-        table.info = [](void*, std::int32_t bus, std::int16_t, std::int32_t index, NoteExpressionInfo* info) -> v3_result {
+        table.count = [](void*, std::int32_t bus, std::int16_t) { return bus == 0 ? kExpressionCount : 0; };
+        table.info = [](void*, std::int32_t bus, std::int16_t, std::int32_t index,
+                        NoteExpressionInfo* info) -> v3_result {
             if (bus != 0 || index < 0 || index >= kExpressionCount) return V3_INVALID_ARG;
             const Expression& row = kExpressions[index];
             *info = {};
