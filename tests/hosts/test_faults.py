@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -22,6 +23,13 @@ from tests.hosts.processes import descriptors, engines, is_alive, nurseries, sha
 RATE, BLOCK = 44100.0, 512
 BLOCK_S = BLOCK / RATE
 STATUS, X, LEVEL = (by_key(key).id for key in ("status", "x", "level"))
+
+
+@pytest.fixture(autouse=True)
+def alone() -> None:
+    """No plugin of another test lives on: pedalboard's hold themselves until they are collected."""
+    gc.collect()
+    assert wait_until(lambda: not nurseries(), 5.0)
 
 
 def play_live(plugin: ClapPlugin, seconds: float) -> tuple[np.ndarray, list[float]]:
