@@ -185,16 +185,16 @@ def test_x_y_and_pressure_by_arrays(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("values", [[0.25], [0.25, 0.25], [0.9, 0.25]])
 def test_the_last_value_of_a_short_array_stays(values: list[float]) -> None:
     """DawDreamer takes an array of one value for none at all: not so here."""
-    engine = daw.RenderEngine(RATE, 2)
+    engine = daw.RenderEngine(RATE, 256)
     terrain = add_terrain(engine, "terrain")
     automate(terrain, {"x": values})
     full = np.array([values[0]] + [0.25] * (4 * FRAME - 1), np.float32)
     heard = rendered(engine, terrain, 4 * FRAME / RATE)
-    assert_same(heard, batch(4 * FRAME, {"x": Sampled(full, 2)}))
+    assert_same(heard, batch(4 * FRAME, {"x": Sampled(full, 256)}))
 
 
 def test_a_choice_is_automated_too() -> None:
-    """Level mutes in the second half; Run waits for notes in the last quarter."""
+    """From the first second on it waits for notes."""
     run = by_key("run")
     engine = daw.RenderEngine(RATE, 512)
     terrain = add_terrain(engine, "terrain")

@@ -53,7 +53,7 @@ void BlockEvents::gather(v3_param_changes** changes, v3_event_list** notes, Show
 void BlockEvents::gather_points(v3_param_value_queue** queue, ShownValues& shown) {
     const auto& points = functions_of<v3_param_value_queue>(queue);
     const std::uint32_t index = index_of(points.get_param_id(queue));
-    if (index == kParameterCount || kParameters[index].read_only) return;
+    if (index == kParameterCount) return;
     const std::int32_t point_count = points.get_point_count(queue);
     for (std::int32_t i = 0; i < point_count; ++i) {
         if (count_ >= kMostPoints) i = point_count - 1;
