@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "bridge/log.h"
 #include "bridge/clock.h"
+#include "bridge/log.h"
 #include "generated/identity.h"
 #include "vst3/expressions.h"
 #include "vst3/text.h"
