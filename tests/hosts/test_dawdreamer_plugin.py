@@ -46,9 +46,11 @@ class Sampled:
         return self.values[np.minimum(at, len(self.values) - 1)].astype(np.float64)
 
 
-def batch(samples: int, lanes: dict[str, Sampled] | None = None, **constants: float) -> NDArray[np.float32]:
-    instrument, length = Instrument.load(DEFAULT_INSTRUMENT), samples / RATE
-    chunks = render_batch(instrument, lanes or {}, TempoMap.constant(120), RATE, 0, length, constants=constants)
+def batch(
+    samples: int, lanes: dict[str, Sampled] | None = None, rate: int = RATE, **constants: float
+) -> NDArray[np.float32]:
+    instrument, length = Instrument.load(DEFAULT_INSTRUMENT), samples / rate
+    chunks = render_batch(instrument, lanes or {}, TempoMap.constant(120), rate, 0, length, constants=constants)
     return np.concatenate(list(chunks), axis=1)
 
 
@@ -115,6 +117,17 @@ def test_parameters_are_set_exactly() -> None:
     engine = daw.RenderEngine(RATE, 512)
     terrain = add_terrain(engine, "terrain", parameters={"level": -6.1, "x": 0.3})
     np.testing.assert_array_equal(rendered(engine, terrain, 0.5), np.repeat(batch(22050, level=-6.1, x=0.3), 2, axis=0))
+
+
+@pytest.mark.parametrize("rate", [22050, 48000, 96000])
+def test_at_another_rate_it_is_as_late_as_it_says(rate: int) -> None:
+    """DawDreamer trims nothing."""
+    engine = daw.RenderEngine(rate, 480)
+    terrain = add_terrain(engine, "terrain", parameters={"x": 0.3})
+    latency = terrain.get_latency_samples()
+    heard = rendered(engine, terrain, 1.0)
+    assert 0 < latency < rate // 10
+    assert_same(heard[:, latency:], batch(rate, rate=rate, x=0.3)[:, : rate - latency])
 
 
 def test_two_terrains_in_one_engine() -> None:
