@@ -41,7 +41,7 @@ def load_terrain(
 ) -> pedalboard.VST3Plugin:
     """The plugin as a pedalboard instrument.
 
-    Call its `process` with `reset=False`: a reset makes pedalboard load the plugin anew, and with it the sound it had.
+    Call its `process` with `reset=False` to go on where the last call ended; a reset begins the sound anew.
 
     Args:
         instrument: a `.terrain` file; None for the built-in one.

@@ -141,6 +141,20 @@ def test_two_terrains_in_one_engine() -> None:
     np.testing.assert_allclose(engine.get_audio(), np.repeat(expected, 2, axis=0), atol=1e-6)
 
 
+def test_incoming_audio_comes_once_its_bus_is_enabled(rng: np.random.Generator) -> None:
+    """Bypassed, the plugin gives it back."""
+    audio = rng.uniform(-1, 1, (2, RATE // 2)).astype(np.float32)
+    engine = daw.RenderEngine(RATE, 512)
+    terrain = add_terrain(engine, "terrain", parameters={"bypass": 1.0})
+    assert terrain.get_num_input_channels() == 0
+    terrain.enable_all_buses()
+    assert terrain.get_num_input_channels() == 2
+    source = engine.make_playback_processor("source", audio)
+    engine.load_graph([(source, []), (terrain, ["source"])])
+    engine.render(0.5)
+    np.testing.assert_array_equal(engine.get_audio(), audio)
+
+
 def test_renders_repeat() -> None:
     engine = daw.RenderEngine(RATE, 512)
     terrain = add_terrain(engine, "terrain")
