@@ -51,12 +51,20 @@ class Transport:
         beat: song position in quarter notes (ppq).
         bpm: tempo in quarter notes per minute.
         seconds: song position in seconds.
+        bar_beat: where the running bar began, in quarter notes.
+        meter: numerator and denominator.
+        cycle: the host's loop, its begin and end in quarter notes, while it is on.
+        recording: whether the host records.
     """
 
     playing: bool = False
     beat: float | None = None
     bpm: float | None = None
     seconds: float | None = None
+    bar_beat: float | None = None
+    meter: tuple[int, int] | None = None
+    cycle: tuple[float, float] | None = None
+    recording: bool = False
 
 
 @dataclass(frozen=True)

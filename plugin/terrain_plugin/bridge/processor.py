@@ -35,12 +35,11 @@ EXPRESSED: Final = {
 """What a note's own expressions move; the others move nothing."""
 
 # The flags as plain numbers: enum's own operators cost as much as the rest of a request.
-_OFFLINE, _LINES, _RESET, _AUDIO_IN, _HAS_TRANSPORT, _PLAYING, _HAS_BEAT, _HAS_BPM, _HAS_SECONDS = (
-    int(RequestFlag[name])
-    for name in (
-        "OFFLINE", "LINES", "RESET", "AUDIO_IN", "HAS_TRANSPORT", "PLAYING", "HAS_BEAT", "HAS_BPM", "HAS_SECONDS",
-    )
-)  # fmt: skip
+_FLAGS = {flag.name: int(flag) for flag in RequestFlag}
+_LINES, _RESET, _AUDIO_IN, _HAS_TRANSPORT = (_FLAGS[name] for name in ("LINES", "RESET", "AUDIO_IN", "HAS_TRANSPORT"))
+_PLAYING, _RECORDING, _CYCLE, _HAS_CYCLE = (_FLAGS[name] for name in ("PLAYING", "RECORDING", "CYCLE", "HAS_CYCLE"))
+_HAS_BEAT, _HAS_BPM, _HAS_SECONDS = (_FLAGS[name] for name in ("HAS_BEAT", "HAS_BPM", "HAS_SECONDS"))
+_HAS_BAR, _HAS_METER = (_FLAGS[name] for name in ("HAS_BAR", "HAS_METER"))
 _PARAMETER, _MIDI, _NOTE_ON, _NOTE_OFF, _NOTE_CHOKE, _NOTE_EXPRESSION = (int(kind) for kind in EventKind)
 
 
@@ -185,6 +184,10 @@ def _transport(request: Request) -> Transport:
         beat=request.beat if flags & _HAS_BEAT else None,
         bpm=request.bpm if flags & _HAS_BPM else None,
         seconds=request.seconds if flags & _HAS_SECONDS else None,
+        bar_beat=request.bar_beat if flags & _HAS_BAR else None,
+        meter=(request.meter_numerator, request.meter_denominator) if flags & _HAS_METER else None,
+        cycle=(request.cycle_begin, request.cycle_end) if flags & _CYCLE and flags & _HAS_CYCLE else None,
+        recording=bool(flags & _RECORDING),
     )
 
 
@@ -219,7 +222,7 @@ def _note(kind: int, offset: int, channel: int, key: int, value: float) -> list[
     """A note as MIDI; an end of all notes (-1) as All Notes Off."""
     channels = range(16) if channel < 0 else (channel & 0x0F,)
     if kind == _NOTE_ON:
-        velocity = min(max(round(value * 127), 1), 127) if value == value else 64
+        velocity = round(min(max(value * 127, 1), 127)) if value == value else 64
         return [MidiEvent(offset, bytes([0x90 | c, max(key, 0) & 0x7F, velocity])) for c in channels]
     if key < 0:
         return [MidiEvent(offset, bytes([0xB0 | c, 123, 0])) for c in channels]
