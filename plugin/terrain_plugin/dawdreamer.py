@@ -26,10 +26,9 @@ from numpy.typing import ArrayLike, NDArray
 from terrain_core.errors import InputError
 from terrain_core.lanes import Lane
 from terrain_core.parameters import by_key
-from terrain_core.plugin_state import InstrumentReference, PluginState
 from terrain_core.tempo import TempoMap
 from terrain_plugin.binaries import vst3_path
-from terrain_plugin.vst3_preset import write_preset
+from terrain_plugin.vst3_preset import state_for, write_preset
 
 PPQN: Final = 960
 """Values per quarter note where automation follows the engine's beat."""
@@ -59,10 +58,9 @@ def add_terrain(
         the `dawdreamer.PluginProcessor`.
     Raises:
         FileError: the instrument cannot be read, or the plugin was not built.
-        InputError: no parameter has such a key.
+        InputError: a parameter that there is not, or that cannot be set so.
     """
-    reference = None if instrument is None else InstrumentReference.of(instrument)
-    state = PluginState({key: by_key(key).clamp(value) for key, value in (parameters or {}).items()}, reference)
+    state = state_for(instrument, parameters)
     os.environ.setdefault("LATENT_TERRAIN_PYTHON", sys.executable)  # the plugin was not installed for this host
     processor = engine.make_plugin_processor(name, str(vst3_path()))
     with tempfile.TemporaryDirectory() as folder:

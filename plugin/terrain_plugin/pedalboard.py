@@ -11,10 +11,8 @@ from __future__ import annotations
 import math
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -26,11 +24,10 @@ from terrain_core.engine import TimedMidi
 from terrain_core.errors import InputError
 from terrain_core.lanes import Lane
 from terrain_core.parameters import by_key
-from terrain_core.plugin_state import InstrumentReference, PluginState
 from terrain_core.tempo import TempoMap
 from terrain_plugin.binaries import vst3_path
 from terrain_plugin.effects_chain import EffectsChain
-from terrain_plugin.vst3_preset import write_preset
+from terrain_plugin.vst3_preset import pack_preset, state_for
 
 BLOCK: Final = 512
 """Samples between two values of a parameter: half a frame of the built-in autoencoder, on which its frames begin."""
@@ -48,17 +45,13 @@ def load_terrain(
         parameters: key -> plain value of those that are not at their defaults.
     Raises:
         FileError: the instrument cannot be read, or the plugin was not built.
-        InputError: no parameter has such a key.
+        InputError: a parameter that there is not, or that cannot be set so.
     """
-    reference = None if instrument is None else InstrumentReference.of(instrument)
-    state = PluginState({key: by_key(key).clamp(value) for key, value in (parameters or {}).items()}, reference)
+    state = state_for(instrument, parameters)
     os.environ.setdefault("LATENT_TERRAIN_PYTHON", sys.executable)  # the plugin was not installed for this host
     # It sounds by itself, so that there is no need to wait until a test note is heard.
     plugin = pedalboard.VST3Plugin(str(vst3_path()), initialization_timeout=0)
-    with tempfile.TemporaryDirectory() as folder:
-        preset = Path(folder) / "state.vstpreset"
-        write_preset(state, preset)
-        plugin.load_preset(str(preset))
+    plugin.preset_data = pack_preset(state)
     return plugin
 
 

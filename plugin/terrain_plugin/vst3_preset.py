@@ -7,14 +7,18 @@ four-letter id, u64 position, u64 size. ``Comp`` is the component's state: ours 
 
 from __future__ import annotations
 
+import math
 import struct
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Final
 
 from terrain_core.errors import FileError, InputError
 from terrain_core.identity import PLUGIN_NAME, VST3_CLASS_UUID
-from terrain_core.plugin_state import PluginState
+from terrain_core.instrument import Instrument
+from terrain_core.parameters import by_key
+from terrain_core.plugin_state import InstrumentReference, PluginState
 from terrain_core.safe_write import replacing
 
 CLASS_ID: Final = VST3_CLASS_UUID.replace("-", "").upper().encode()
@@ -23,6 +27,27 @@ COMPONENT: Final = b"Comp"
 _HEADER: Final = struct.Struct("<4sI32sQ")
 _LIST: Final = struct.Struct("<4sI")
 _ENTRY: Final = struct.Struct("<4sQQ")
+
+
+def state_for(instrument: str | PathLike[str] | None, parameters: Mapping[str, float] | None = None) -> PluginState:
+    """What the plugin must be to play an instrument.
+
+    Args:
+        instrument: a `.terrain` file; None for the built-in one.
+        parameters: key -> plain value of those that are not at their defaults; clamped to their ranges.
+    Raises:
+        FileError: no such file, or no instrument: the plugin would go on with the one it has.
+        InputError: no parameter has such a key, it is read-only, or its value is no number.
+    """
+    values = {}
+    for key, value in (parameters or {}).items():
+        if by_key(key).read_only or not math.isfinite(value):
+            raise InputError(f"{key} cannot be set to {value}: expected a number, for a parameter that can be set")
+        values[key] = by_key(key).clamp(value)
+    if instrument is None:
+        return PluginState(values)
+    Instrument.load(instrument)
+    return PluginState(values, InstrumentReference.of(instrument))
 
 
 def pack_preset(state: PluginState) -> bytes:

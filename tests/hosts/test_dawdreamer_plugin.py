@@ -291,6 +291,9 @@ def test_bad_arguments_are_refused(tmp_path: Path) -> None:
     engine = daw.RenderEngine(RATE, 512)
     with pytest.raises(FileError, match=r"none\.terrain"):
         add_terrain(engine, "terrain", tmp_path / "none.terrain")
+    (tmp_path / "broken.terrain").write_text("no zip")
+    with pytest.raises(FileError, match=r"broken\.terrain"):
+        add_terrain(engine, "terrain", tmp_path / "broken.terrain")
     with pytest.raises(InputError, match="no parameter is called 'w'"):
         add_terrain(engine, "terrain", parameters={"w": 1.0})
 

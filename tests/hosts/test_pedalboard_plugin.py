@@ -164,6 +164,16 @@ def test_unknown_keys_and_other_plugins_are_refused() -> None:
         load_terrain(parameters={"w": 1.0})
 
 
-def test_a_missing_instrument_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_instrument_is_refused(tmp_path: Path) -> None:
+    """The plugin itself would go on with the instrument it has."""
     with pytest.raises(FileError, match=r"none\.terrain"):
         load_terrain(tmp_path / "none.terrain")
+    (tmp_path / "broken.terrain").write_text("no zip")
+    with pytest.raises(FileError, match=r"broken\.terrain"):
+        load_terrain(tmp_path / "broken.terrain")
+
+
+@pytest.mark.parametrize(("key", "value"), [("x", float("nan")), ("level", float("-inf")), ("status", 2.0)])
+def test_parameters_that_cannot_be_set_so_are_refused(key: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"{key} cannot be set to"):
+        load_terrain(parameters={key: value})

@@ -117,18 +117,16 @@ def preset(
     Example:
       terrain plugin preset forest.terrain -o Forest.vstpreset --set run=Transport
     """
-    from terrain_core.instrument import Instrument
     from terrain_core.parameters import by_key
-    from terrain_core.plugin_state import InstrumentReference, PluginState
     from terrain_plugin.cli.console import check_suffix, parse_assignments
-    from terrain_plugin.vst3_preset import write_preset
+    from terrain_plugin.vst3_preset import state_for, write_preset
 
     check_suffix(out, ".vstpreset")
-    Instrument.load(instrument)  # a preset for a file that is no instrument helps nobody
     given = parse_assignments(constants or [], "KEY=VALUE, e.g. level=-6")
-    values = {key: by_key(key).parse(value) for key, value in given.items()}
-    reference = InstrumentReference.of(instrument)
-    write_preset(PluginState(values, reference), out)
+    state = state_for(instrument, {key: by_key(key).parse(value) for key, value in given.items()})
+    write_preset(state, out)
+    reference = state.instrument
+    assert reference
     copy = "a copy of it inside" if reference.embedded else f"which must stay at {reference.path}"
     print(f"{out}: plays {reference.name}, {copy}")
 
