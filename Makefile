@@ -1,6 +1,7 @@
 # make demo     render the example project to out/demo, with pictures
 # make test     format, lint, types, tests: what the CI runs
 # make native   compile the VST3 and CLAP plugins into build/native
+# make test-slow  what takes minutes: the plugin under the sanitizers, ten thousand random sequences
 # make bench    every benchmark
 # make format   put the code in order
 # make train    the built-in autoencoder and instrument, from nothing: corpus, training, graphs, figures (about an hour)
@@ -17,7 +18,7 @@ NATIVE := build/native
 ARDOUR := /usr/bin/ardour7-lua
 export PYTHON  # make PYTHON=/path/to/python3.12
 
-.PHONY: demo test native bench format train
+.PHONY: demo test test-slow native bench format train
 demo: $(READY)
 	$(BIN)/terrain demo
 
@@ -25,7 +26,10 @@ test: $(READY) $(VST3_EFFECTS) $(ARDOUR) native
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile  # a test per core, a thread per test
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile -m "not slow"  # a test per core, a thread per test
+
+test-slow: $(READY) native
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile -m slow
 
 native: $(READY) $(HEADERS)
 	@command -v c++ >/dev/null || scripts/debian g++
