@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from terrain_plugin import binaries
 from terrain_plugin.clap_host import ClapLibrary, ClapPlugin
+from tests.hosts.processes import nurseries, wait_until
 from tests.hosts.vst3_host import Vst3Library, Vst3Plugin
 
 
@@ -16,6 +18,13 @@ def own_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines run with this interpreter, and write to a log of their own."""
     monkeypatch.setenv("LATENT_TERRAIN_PYTHON", sys.executable)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def alone() -> None:
+    """No plugin of another test lives on: pedalboard's hold themselves until they are collected."""
+    gc.collect()
+    assert wait_until(lambda: not nurseries(), 5.0)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import subprocess
@@ -24,12 +23,7 @@ RATE, BLOCK = 44100.0, 512
 BLOCK_S = BLOCK / RATE
 STATUS, X, LEVEL = (by_key(key).id for key in ("status", "x", "level"))
 
-
-@pytest.fixture(autouse=True)
-def alone() -> None:
-    """No plugin of another test lives on: pedalboard's hold themselves until they are collected."""
-    gc.collect()
-    assert wait_until(lambda: not nurseries(), 5.0)
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def play_live(plugin: ClapPlugin, seconds: float) -> tuple[np.ndarray, list[float]]:

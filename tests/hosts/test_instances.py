@@ -6,6 +6,7 @@ import contextlib
 
 import numpy as np
 import psutil
+import pytest
 
 from terrain_core.parameters import by_key
 from terrain_plugin.clap_host import ClapLibrary, ClapPlugin, ParamValue
@@ -13,6 +14,8 @@ from tests.hosts.processes import engines, nurseries
 
 RATE, BLOCK, BLOCKS, INSTANCES = 44100.0, 512, 40, 8
 X = by_key("x").id
+
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def start(library: ClapLibrary, number: int) -> ClapPlugin:
