@@ -434,6 +434,9 @@ v3_result Plugin::take_component_state() {
 
 v3_result Plugin::get_state(v3_bstream** stream) {
     const auto& functions = functions_of<v3_bstream>(stream);
+    // A host may save between the moment when it sets a value and the block that brings it.
+    for (std::uint32_t i = 0; i < kParameterCount; ++i)
+        if (only_shown_[i].exchange(false)) core_.set_parameter(i, from_normalised(kParameters[i], shown_[i]));
     auto bytes = core_.save_state();
     for (std::size_t at = 0; at < bytes.size();) {
         std::int32_t written = 0;
@@ -481,6 +484,10 @@ v3_result Plugin::process(v3_process_data& data) {
     if (!active_ || data.symbolic_sample_size != V3_SAMPLE_32) return V3_FALSE;
     processed_ns_.store(bridge::now_ns(), std::memory_order_relaxed);
     events_.gather(data.input_params, data.input_events, shown_);
+    for (std::uint32_t i = 0; i < events_.count(); ++i)
+        if (const std::uint32_t index = index_of(events_.data()[i].id);
+            index < kParameterCount && events_.data()[i].kind == static_cast<std::uint16_t>(bridge::EventKind::kParameter))
+            only_shown_[index] = false;
     AudioBlock block;
     block.samples = static_cast<std::uint32_t>(std::max(data.nframes, 0));
     block.offline = data.process_mode == V3_OFFLINE;  // not setup's: some hosts say it only here
@@ -550,6 +557,7 @@ v3_result Plugin::show(v3_param_id id, double normalised) {
     shown_[index] = std::clamp(normalised, 0.0, 1.0);
     // While nothing is processed no queue brings it to the processor, and the state would be saved without it.
     if (idle()) core_.set_parameter(index, from_normalised(kParameters[index], normalised));
+    else only_shown_[index] = true;
     return V3_OK;
 }
 

@@ -80,6 +80,7 @@ private:
     v3_speaker_arrangement input_ = V3_SPEAKER_L | V3_SPEAKER_R, output_ = V3_SPEAKER_L | V3_SPEAKER_R;
 
     ShownValues shown_;
+    std::array<std::atomic<bool>, kParameterCount> only_shown_{};  // no queue has brought the value yet
     std::atomic<bool> latency_changed_{false};
     std::atomic<std::int64_t> processed_ns_{0};  // when the newest block began
 
