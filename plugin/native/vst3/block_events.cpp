@@ -64,7 +64,8 @@ void BlockEvents::gather_points(v3_param_value_queue** queue, ShownValues& shown
         event.id = kParameters[index].id;
         event.value = from_normalised(kParameters[index], normalised);
         add(event);
-        shown[index] = std::clamp(normalised, 0.0, 1.0);
+        shown[index].normalised = std::clamp(normalised, 0.0, 1.0);
+        shown[index].unheard = false;
     }
 }
 

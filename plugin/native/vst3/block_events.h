@@ -13,8 +13,12 @@
 
 namespace terrain::vst3 {
 
-// Normalised values, by index into kParameters.
-using ShownValues = std::array<std::atomic<double>, kParameterCount>;
+// What the controller shows of a parameter.
+struct Shown {
+    std::atomic<double> normalised{0.0};
+    std::atomic<bool> unheard{false};  // the host has told the controller, and no queue has brought it yet
+};
+using ShownValues = std::array<Shown, kParameterCount>;  // by index into kParameters
 
 class BlockEvents {
 public:

@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "bridge/clock.h"
 #include "bridge/log.h"
 #include "generated/identity.h"
 #include "vst3/expressions.h"
@@ -398,6 +397,7 @@ v3_result Plugin::bus_info(std::int32_t media, std::int32_t direction, std::int3
 v3_result Plugin::set_active(bool active) {
     if (active == active_) return V3_OK;
     if (active) {
+        hear_shown();
         if (!core_.activate(sample_rate_, max_block_)) return V3_FALSE;
         latency_unknown_ = false;
         latency_changed_ = false;  // the host asks after this, or has asked before
@@ -434,9 +434,7 @@ v3_result Plugin::take_component_state() {
 
 v3_result Plugin::get_state(v3_bstream** stream) {
     const auto& functions = functions_of<v3_bstream>(stream);
-    // A host may save between the moment when it sets a value and the block that brings it.
-    for (std::uint32_t i = 0; i < kParameterCount; ++i)
-        if (only_shown_[i].exchange(false)) core_.set_parameter(i, from_normalised(kParameters[i], shown_[i]));
+    hear_shown();  // a host may save after it has set a value, and before the block that brings it
     auto bytes = core_.save_state();
     for (std::size_t at = 0; at < bytes.size();) {
         std::int32_t written = 0;
@@ -482,12 +480,7 @@ std::uint32_t Plugin::latency() {
 
 v3_result Plugin::process(v3_process_data& data) {
     if (!active_ || data.symbolic_sample_size != V3_SAMPLE_32) return V3_FALSE;
-    processed_ns_.store(bridge::now_ns(), std::memory_order_relaxed);
     events_.gather(data.input_params, data.input_events, shown_);
-    for (std::uint32_t i = 0; i < events_.count(); ++i)
-        if (const std::uint32_t index = index_of(events_.data()[i].id);
-            index < kParameterCount && events_.data()[i].kind == static_cast<std::uint16_t>(bridge::EventKind::kParameter))
-            only_shown_[index] = false;
     AudioBlock block;
     block.samples = static_cast<std::uint32_t>(std::max(data.nframes, 0));
     block.offline = data.process_mode == V3_OFFLINE;  // not setup's: some hosts say it only here
@@ -547,29 +540,29 @@ double Plugin::shown(v3_param_id id) {
     const std::uint32_t index = index_of(id);
     if (index == kParameterCount) return 0.0;
     if (kParameters[index].read_only) return to_normalised(kParameters[index], core_.parameter(index));
-    return shown_[index];
+    return shown_[index].normalised;
 }
 
 v3_result Plugin::show(v3_param_id id, double normalised) {
     tell_news();
     const std::uint32_t index = index_of(id);
     if (index == kParameterCount || normalised != normalised) return V3_INVALID_ARG;
-    shown_[index] = std::clamp(normalised, 0.0, 1.0);
-    // While nothing is processed no queue brings it to the processor, and the state would be saved without it.
-    if (idle()) core_.set_parameter(index, from_normalised(kParameters[index], normalised));
-    else only_shown_[index] = true;
+    shown_[index].normalised = std::clamp(normalised, 0.0, 1.0);
+    shown_[index].unheard = true;
     return V3_OK;
 }
 
-// Hosts keep plugins active that they do not run: Ardour does while its engine stands.
-bool Plugin::idle() const {
-    constexpr std::int64_t kLongAgo = bridge::kSecond / 2;
-    return !active_ || bridge::now_ns() - processed_ns_.load(std::memory_order_relaxed) > kLongAgo;
+void Plugin::show_all() {
+    for (std::uint32_t i = 0; i < kParameterCount; ++i) {
+        shown_[i].normalised = to_normalised(kParameters[i], core_.parameter(i));
+        shown_[i].unheard = false;
+    }
 }
 
-void Plugin::show_all() {
+void Plugin::hear_shown() {
     for (std::uint32_t i = 0; i < kParameterCount; ++i)
-        shown_[i] = to_normalised(kParameters[i], core_.parameter(i));
+        if (shown_[i].unheard.exchange(false))
+            core_.set_parameter(i, from_normalised(kParameters[i], shown_[i].normalised));
 }
 
 v3_result Plugin::midi_assignment(std::int16_t controller, v3_param_id* id) const {

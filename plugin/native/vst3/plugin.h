@@ -1,8 +1,8 @@
 // The VST3 face: one object that is component, processor and controller, over core/plugin.h.
 //
 // Values take two ways in VST3. What is heard comes to process() in queues; what is shown goes through the controller's
-// functions. The object keeps the shown values by themselves: a host that tells the controller of a value late must not
-// change what the queues said.
+// functions, at some other time and on another thread. So the object keeps the shown values by themselves, and what is
+// shown is heard only where no queue will come: when a state is saved, and before activation.
 #pragma once
 
 #include <atomic>
@@ -52,8 +52,8 @@ private:
     v3_result parameter_info(std::int32_t index, v3_param_info* info) const;
     double shown(v3_param_id id);
     v3_result show(v3_param_id id, double normalised);
-    void show_all();
-    bool idle() const;
+    void show_all();    // what the processor has
+    void hear_shown();  // give the processor what only the controller knows
     v3_result midi_assignment(std::int16_t controller, v3_param_id* id) const;
     v3_result set_handler(v3_component_handler** handler);
     void tell_news();
@@ -80,9 +80,7 @@ private:
     v3_speaker_arrangement input_ = V3_SPEAKER_L | V3_SPEAKER_R, output_ = V3_SPEAKER_L | V3_SPEAKER_R;
 
     ShownValues shown_;
-    std::array<std::atomic<bool>, kParameterCount> only_shown_{};  // no queue has brought the value yet
     std::atomic<bool> latency_changed_{false};
-    std::atomic<std::int64_t> processed_ns_{0};  // when the newest block began
 
     BlockEvents events_;
     double told_status_ = -1.0;
