@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -32,3 +34,13 @@ def root() -> Path:
 def demo_pt() -> Path:
     """A terrain published with nn.terrain (CC0): 2 control dimensions, 4 latents, made for the bounds -16 -4 16 4."""
     return NN_TERRAIN_DEMO
+
+
+@pytest.fixture(autouse=True)
+def ordinary_arithmetic() -> None:
+    """Hosts on JUCE (pedalboard, DawDreamer) leave the thread that calls them flushing subnormal numbers to zero, and
+    hypothesis refuses to draw numbers then: every test begins with the processor's arithmetic as it should be.
+    """
+    if sys.platform == "linux":
+        default_environment = ctypes.c_void_p(-1)  # glibc's FE_DFL_ENV
+        ctypes.CDLL("libm.so.6").fesetenv(default_environment)
