@@ -287,7 +287,8 @@ void Supervisor::set_status(Status status) {
 
 void Supervisor::settle() {
     const std::lock_guard lock(mutex_);
-    settled_ = true;
+    // What the engine before says of itself settles nothing about the one that is wanted by now.
+    settled_ = running_ && wanted_ && *running_ == *wanted_;
     changed_.notify_all();
 }
 
