@@ -8,7 +8,9 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/ready
+# The installed package knows where each module is: another list of modules, another installation.
+MODULES := $(shell find terrain_core daws/terrain_daws plugin/terrain_plugin -name '*.py' | sort | cksum | cut -d' ' -f1)
+READY := $(VENV)/ready-$(MODULES)
 # What --fx is tested with.
 VST3_EFFECTS := /usr/lib/vst3/ZamCompX2.vst3
 # What the plugin is compiled with: a compiler, and the plugin formats' C headers.
@@ -63,4 +65,5 @@ $(ARDOUR):
 # The environment follows the two files that say what is in it.
 $(READY): pyproject.toml constraints.txt scripts/setup
 	scripts/setup $(VENV)
+	@rm -f $(VENV)/ready*
 	touch $@

@@ -5,7 +5,7 @@ project = read("song.dawproject")
 project.lanes_by_key()["x"].values_at(seconds, project.tempo_map)
 """
 
-from terrain_daws.project import Marker, Note, Project
+from terrain_daws.project import Marker, Note, PluginInstance, Project, Track
 from terrain_daws.reading import read
 
-__all__ = ["Marker", "Note", "Project", "read"]
+__all__ = ["Marker", "Note", "PluginInstance", "Project", "Track", "read"]

@@ -6,10 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
+from terrain_core import identity
 from terrain_core.errors import InputError
 from terrain_core.lanes import Lane
+from terrain_core.plugin_state import PluginState
 from terrain_core.tempo import TempoMap
 
 
@@ -34,29 +36,86 @@ class Note:
     velocity: float
 
 
+@dataclass(frozen=True)
+class Track:
+    """A track, a group or a bus.
+
+    Attributes:
+        name: as the project has it; two may have the same.
+        folder: the name of the folder or group that it lies in; "" at the top.
+        silenced_by: why it is not heard ("muted", "in the muted folder 'Pads'"); "" if it is.
+    """
+
+    name: str
+    folder: str = ""
+    silenced_by: str = ""
+
+
+@dataclass
+class PluginInstance:
+    """Our plugin, once inserted in the project.
+
+    Attributes:
+        track: the name of the track that holds it.
+        name: what the project calls this instance; the plugin's name if it says nothing.
+        plugin_format: "vst3" or "clap".
+        lanes: those of the project's lanes that automate this instance, in the file's order.
+        state: its parameters and instrument; None if the project holds none that can be read.
+        silenced_by: why it is not heard ("bypassed", "offline", "the track is muted"); "" if it is.
+        position: its place in the file ("line 120"), for messages.
+    """
+
+    track: str
+    name: str = identity.PLUGIN_NAME
+    plugin_format: Literal["vst3", "clap"] = "vst3"
+    lanes: list[Lane] = field(default_factory=list)
+    state: PluginState | None = None
+    silenced_by: str = ""
+    position: str = ""
+
+
+class SourceDocument(Protocol):
+    """The file that a project was read from, kept so that it can be written back with nothing lost."""
+
+    def rewritten(self, project: Project) -> bytes:
+        """The file's bytes with what was changed in `project` since it was read, and everything else as it was.
+
+        Raises:
+            InputError: what was changed cannot be put into this file; says what.
+        """
+        ...
+
+
 @dataclass
 class Project:
     """A project as this package understands it.
 
     Attributes:
-        format: "midi" or "dawproject".
+        format: "midi", "dawproject", "reaper", "ardour" or "live".
         path: the file.
-        tracks: the tracks' names in the file's order.
+        tracks: in the file's order.
         lanes: every automation lane found, in the file's order, values 0..1. Those that drive one of our parameters
-        have a `key`. tempo_map: tempo and meters.
+            have a `key`.
+        tempo_map: tempo and meters.
         markers: in order.
         notes: in order of their beats.
         unknown: a line for each thing that was found and not taken over, with its place in the file.
+        instances: our plugin, wherever it is inserted.
+        repairs: a line for each fault of the file that was mended, with its place.
+        document: the file as it was read; None for a project that was made here.
     """
 
     format: str
     path: Path
-    tracks: list[str] = field(default_factory=list)
+    tracks: list[Track] = field(default_factory=list)
     lanes: list[Lane] = field(default_factory=list)
     tempo_map: TempoMap = field(default_factory=lambda: TempoMap.constant(120))
     markers: list[Marker] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    instances: list[PluginInstance] = field(default_factory=list)
+    repairs: list[str] = field(default_factory=list)
+    document: SourceDocument | None = field(default=None, repr=False, compare=False)
 
     def find_lane(self, name: str) -> Lane:
         """The one lane called `name`; "track/name" picks one of several. Capitals do not matter, nor does what follows

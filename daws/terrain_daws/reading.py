@@ -34,11 +34,11 @@ def read(path: str | PathLike[str]) -> Project:
     # Imported here, so that reading MIDI does not wait for lxml, nor DAWproject for mido.
     try:
         if beginning.startswith(b"MThd"):
-            from terrain_daws.midi import read_midi
+            from terrain_daws.midi.reading import read_midi
 
             return read_midi(file)
         if beginning.startswith(b"PK"):
-            from terrain_daws.dawproject import read_dawproject
+            from terrain_daws.dawproject.reading import read_dawproject
 
             return read_dawproject(file)
     except InputError as error:  # a number in the file that lanes or tempo maps refuse

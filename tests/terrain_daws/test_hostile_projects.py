@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from terrain_core.errors import FileError
-from terrain_daws import project_xml, read
+from terrain_daws import read
+from terrain_daws.dawproject import project_xml
 
 EMPTY_PROJECT = '<Project version="1.0"><Application name="a" version="1"/></Project>'
 

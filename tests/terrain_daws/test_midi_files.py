@@ -13,7 +13,7 @@ from terrain_core.errors import FileError
 from terrain_core.lanes import Lane, Shape
 from terrain_core.tempo import Meter
 from terrain_daws import Marker, Note, Project, read
-from terrain_daws.midi import LARGEST_FILE, bend_to_unit
+from terrain_daws.midi.reading import LARGEST_FILE, bend_to_unit
 
 Timed = tuple[int, "mido.Message | mido.MetaMessage"]
 
@@ -68,7 +68,7 @@ def test_a_file_by_hand(path: Path) -> None:
     path.write_bytes(BY_HAND)
     project = read(path)
     assert project.format == "midi"
-    assert project.tracks == ["Lead"]
+    assert [track.name for track in project.tracks] == ["Lead"]
     assert project.tempo_map.meters == (Meter(0, 3, 4),)
     assert project.tempo_map.bpm_at_beats(0) == 120
     assert beats_and_values(lane(project, "CC 16, channel 1")) == [(0, 0), (1, 1)]
@@ -192,7 +192,7 @@ def test_markers_and_names_in_utf8(path: Path) -> None:
     events = [(0, mido.MetaMessage("track_name", name=text)), (240, mido.MetaMessage("marker", text=text))]
     project = read(saved(path, events))
     assert project.markers == [Marker("Übergänge ♫", 0.5)]
-    assert project.tracks == ["Übergänge ♫"]
+    assert [track.name for track in project.tracks] == ["Übergänge ♫"]
 
 
 def test_what_is_not_taken_over_is_reported_with_its_place(path: Path) -> None:

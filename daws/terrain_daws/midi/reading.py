@@ -23,7 +23,7 @@ from terrain_core.errors import FileError
 from terrain_core.lanes import LARGEST_TIME, Lane, Shape
 from terrain_core.tempo import FASTEST_BPM, SLOWEST_BPM, Meter, TempoMap, TempoPoint
 from terrain_daws.controls import assign_keys
-from terrain_daws.project import Marker, Note, Project
+from terrain_daws.project import Marker, Note, Project, Track
 
 LARGEST_FILE: Final = 8 << 20
 """Bytes. Two million events; mido needs some 300 bytes and 5 µs for each."""
@@ -212,7 +212,7 @@ class _Reading:
 
     ticks_per_beat: float
     unknown: list[str]
-    tracks: list[str] = field(default_factory=list)
+    tracks: list[Track] = field(default_factory=list)
     streams: dict[tuple[int, int, str], _Stream] = field(default_factory=dict)
     selected: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
     tempi: list[tuple[int, float]] = field(default_factory=list)
@@ -224,7 +224,7 @@ class _Reading:
     def add_track(self, number: int, messages: list[tuple[int, Any]], *, has_tempo: bool) -> None:
         name = next((_text(m.name) for _, m in messages if m.type == "track_name" and m.name), "")
         track = name or f"track {number}"
-        self.tracks.append(track)
+        self.tracks.append(Track(track))
         place = f"track {number} {name!r}" if name else f"track {number}"
         left: dict[str, list[int]] = defaultdict(list)
         sounding: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)

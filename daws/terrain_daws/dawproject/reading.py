@@ -29,8 +29,8 @@ from terrain_core.tempo import Meter, TempoMap, TempoPoint
 from terrain_daws.archive import open_archive, open_member
 from terrain_daws.clips import Fragment, Piece, cut, in_sequence
 from terrain_daws.controls import assign_keys
-from terrain_daws.project import Marker, Note, Project
-from terrain_daws.project_xml import LINEAR, MOST_POINTS, PROJECT_FILE, Document, PointRows, place
+from terrain_daws.dawproject.project_xml import LINEAR, MOST_POINTS, PROJECT_FILE, Document, PointRows, place
+from terrain_daws.project import Marker, Note, Project, Track
 
 OLD_PROJECT_FILE: Final = "project.json"
 MOST_PIECES: Final = 100_000
@@ -189,7 +189,7 @@ class _Reader:
         return Project(
             format="dawproject",
             path=self.path,
-            tracks=list(self.tracks.values()),
+            tracks=[Track(name) for name in self.tracks.values()],
             lanes=lanes,
             tempo_map=self.tempo_map,
             markers=sorted(self.markers, key=lambda marker: marker.beat),

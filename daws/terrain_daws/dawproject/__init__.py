@@ -1,0 +1,1 @@
+"""DAWproject 1.x: a zip with a project.xml."""
