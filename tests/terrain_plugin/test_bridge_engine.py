@@ -169,8 +169,10 @@ def bank(nursery: Nursery, make_bank: Callable[..., Bank]) -> Bank:
 
 
 def gone(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/status")
-    return not status.exists() or "State:\tZ" in status.read_text()
+    try:
+        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # the second, where it ends between open and read
+        return True
 
 
 def wait_for_end(pid: int) -> bool:

@@ -25,12 +25,16 @@ COMMANDS = ("demo", "render", "lanes", "build", "info", "map", "fit", "convert")
 
 
 def run_outside(*arguments: object, **options) -> subprocess.Popen:
-    """The command line in a process of its own."""
+    """The command line in a process of its own, which hears SIGINT even where the tests were started to ignore it."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what is ignored is inherited, a handler is not
+    try:
+        return subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # Help
