@@ -13,7 +13,8 @@ from terrain_core.errors import FileError
 from terrain_core.lanes import Lane, Shape
 from terrain_core.tempo import Meter
 from terrain_daws import Marker, Note, Project, read
-from terrain_daws.midi.reading import LARGEST_FILE, bend_to_unit
+from terrain_daws.midi.events import bend_to_unit
+from terrain_daws.midi.reading import LARGEST_FILE
 
 Timed = tuple[int, "mido.Message | mido.MetaMessage"]
 
@@ -291,7 +292,7 @@ def test_foreign_chunks_and_more_tracks_than_announced_are_read_and_reported(pat
         (BY_HAND[:14], "byte 14: announces 1 tracks and has 0"),
         (BY_HAND[:18], "byte 14: ends within a chunk's header"),
         (BY_HAND[:-5], "byte 14: ends within the chunk 'MTrk', 5 of its 46 bytes are missing"),
-        (BY_HAND[:9] + b"\2" + BY_HAND[10:], "byte 8: is a MIDI file of type 2"),
+        (BY_HAND[:9] + b"\3" + BY_HAND[10:], "byte 8: is a MIDI file of type 3"),
         (BY_HAND[:12] + b"\0\0" + BY_HAND[14:], "byte 12: has 0 ticks per quarter note"),
         (BY_HAND[:4] + b"\0\0\0\2\0\1", "byte 8: has a header of 2 bytes, expected 6"),
         (BY_HAND[:21] + b"\2" + b"\0\x90", "track 1, byte 24: ends within an event"),
@@ -334,3 +335,21 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_read(path: Path) -> No
         file.truncate(LARGEST_FILE + 1)
     with pytest.raises(FileError, match="more than the 8,388,608 that are read"):
         read(path)
+
+
+def test_the_patterns_of_a_type_2_file_are_laid_end_to_end(path: Path) -> None:
+    file = mido.MidiFile(type=2, ticks_per_beat=480)
+    for value in (10, 20):
+        track = mido.MidiTrack()
+        track.append(mido.Message("control_change", control=16, value=value, time=480))
+        track.append(mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(60 * value / 10), time=0))
+        track.append(mido.MetaMessage("end_of_track", time=960))
+        file.tracks.append(track)
+    file.save(path)
+    project = read(path)
+    assert [(lane.times.tolist(), (lane.values * 127).round().tolist()) for lane in project.lanes] == [
+        ([1.0], [10.0]),
+        ([4.0], [20.0]),
+    ]
+    assert [(point.beat, round(point.bpm, 6)) for point in project.tempo_map.points] == [(0, 120), (1, 60), (4, 120)]
+    assert project.unknown[0] == "byte 8: a file of type 2; its 2 patterns are laid end to end"
