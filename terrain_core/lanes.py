@@ -20,6 +20,12 @@ TIME_UNITS: Final[tuple[str, ...]] = get_args(TimeUnit)
 LARGEST_TIME: Final = 1e9
 LARGEST_VALUE: Final = 1e100
 ZERO_OF_EXPONENTIALS: Final = 1e-7
+MOST_PIECES: Final = 1024
+"""Straight pieces that one segment is cut into, at most."""
+
+MOST_HALVINGS: Final = 24
+"""How often `Lane.straightened` halves a piece: to 6e-8 of the segment."""
+
 CHUNK: Final = 16384
 """Samples evaluated at once: the intermediate arrays stay in the processor's cache."""
 
@@ -194,6 +200,23 @@ class Lane:
         """The lane's values at `seconds`, whatever its own unit."""
         return self.sample(tempo_map.beats_at(seconds) if self.unit == "beats" else seconds)
 
+    def straightened(self, tolerance: float = 1e-4) -> Lane:
+        """The lane with holds and straight lines only: curves are halved, and their halves again (at most
+        `MOST_HALVINGS` times), until each piece is within `tolerance` of the curve's rise.
+        """
+        curved = np.flatnonzero((self.shape_codes[:-1] != HOLD) & (self.shape_codes[:-1] != LINEAR))
+        if not curved.size:
+            return self
+        knots = _halved(self, curved, tolerance)
+        where = np.searchsorted(self.times, knots, side="right")
+        codes = np.where(self.shape_codes == HOLD, HOLD, LINEAR).astype(np.uint8)
+        return Lane(
+            np.insert(self.times, where, knots),
+            np.insert(self.values, where, self.sample(knots)),
+            np.insert(codes, where, LINEAR),
+            **self._labels(),
+        )
+
     def to_beats(self, tempo_map: TempoMap, tolerance: float = 1e-4) -> Lane:
         """The lane over beats. See `to_seconds`."""
         return self if self.unit == "beats" else self._moved("beats", tempo_map, tolerance)
@@ -202,7 +225,8 @@ class Lane:
         """The lane over seconds.
 
         Points move exactly. A segment that the tempo map bends (a ramp or a tempo change lies within) by more than
-        `tolerance` of its rise is cut into straight pieces, as few as keep it within the tolerance (at most 1024).
+        `tolerance` of its rise is cut into straight pieces, as few as keep it within the tolerance (at most
+        `MOST_PIECES`).
         """
         return self if self.unit == "seconds" else self._moved("seconds", tempo_map, tolerance)
 
@@ -325,6 +349,29 @@ def _log_ratios(values: Doubles, codes: NDArray[np.uint8]) -> Doubles:
     return np.asarray(np.clip(np.log(sizes[1]) - np.log(sizes[0]), -700.0, 700.0))  # exp overflows beyond
 
 
+def _halved(lane: Lane, segments: NDArray[np.intp], tolerance: float) -> Doubles:
+    """The times, in order and without the segments' ends, between which straight lines follow the lane."""
+    begin, end = lane.times[segments], lane.times[segments + 1]
+    first, last = lane.values[segments], lane.values[segments + 1]
+    allowed = tolerance * np.abs(last - first)
+    found = []
+    for _ in range(MOST_HALVINGS):
+        inside = begin[:, None] + (end - begin)[:, None] * np.array([0.25, 0.5, 0.75])
+        values = lane.sample(inside)
+        straight = first[:, None] + (last - first)[:, None] * np.array([0.25, 0.5, 0.75])
+        middle = inside[:, 1]
+        bent = (np.abs(values - straight).max(axis=1) > allowed) & (begin < middle) & (middle < end)
+        if not bent.any():
+            break
+        begin, middle, end, allowed = begin[bent], middle[bent], end[bent], allowed[bent]
+        first, centre, last = first[bent], values[bent, 1], last[bent]
+        found.append(middle)
+        begin, end = np.concatenate([begin, middle]), np.concatenate([middle, end])
+        first, last = np.concatenate([first, centre]), np.concatenate([centre, last])
+        allowed = np.concatenate([allowed, allowed])
+    return np.sort(np.concatenate(found)) if found else np.zeros(0)
+
+
 def _bent_segments(lane: Lane, moved: Lane, back: Callable[[Doubles], Doubles], tolerance: float) -> NDArray[np.intp]:
     """The segments that are more than `tolerance` of their rise off when only their ends are moved to the new time
     unit.
@@ -353,7 +400,7 @@ def _straight_pieces(
         knots = np.concatenate([[begin], inner, [end]])
         middles = (knots[1:] + knots[:-1]) / 2
         straight = np.interp(move(middles), move(knots), np.concatenate([ends[:1], values, ends[1:]]))
-        if pieces >= 1024 or np.abs(straight - lane.sample(middles)).max() <= tolerance * abs(ends[1] - ends[0]):
+        if pieces >= MOST_PIECES or np.abs(straight - lane.sample(middles)).max() <= tolerance * abs(ends[1] - ends[0]):
             return move(inner), values
         pieces *= 2
 

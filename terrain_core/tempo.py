@@ -5,7 +5,7 @@ A beat is a quarter note. Second 0 is beat 0. Positions are float64 arrays of an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -23,6 +23,8 @@ in seconds.
 TEMPO_SHAPES: tuple[str, ...] = get_args(TempoShape)
 SLOWEST_BPM, FASTEST_BPM = 1e-3, 1e6
 LARGEST_BEAT = 1e9
+MOST_PIECES = 4096
+"""Pieces that `TempoMap.with_shapes` cuts one ramp into, at most."""
 
 STEP, LINEAR_BEATS, LINEAR_SECONDS = range(len(TEMPO_SHAPES))
 
@@ -135,6 +137,55 @@ class TempoMap:
     def bpm_at_seconds(self, seconds: ArrayLike) -> Doubles:
         """The tempo, quarter notes a minute, at each second."""
         return _in_shape(seconds, "seconds", self._segments.bpm_at_seconds)
+
+    def with_shapes(self, allowed: Collection[TempoShape], tolerance: float = 1e-4) -> TempoMap:
+        """The same map with segments of the `allowed` shapes only, for formats that have no others.
+
+        A ramp that is not allowed is cut into as few equal pieces (2, 4, …, at most `MOST_PIECES`) of the other ramp
+        or, if that is not allowed either, steps, as keep the map's seconds within `tolerance`, seconds. Steps take
+        exactly as long as what they stand for.
+
+        Raises:
+            InputError: "step" is not among the allowed.
+        """
+        if "step" not in allowed:
+            raise InputError(f"the shapes {sorted(allowed)} do not have 'step', which every format has")
+        points: list[TempoPoint] = []
+        for index, point in enumerate(self.points):
+            following = self.points[index + 1] if index + 1 < len(self.points) else None
+            if following is None or following.beat == point.beat or following.bpm == point.bpm:
+                points.append(point if point.shape in allowed else TempoPoint(point.beat, point.bpm))
+            elif point.shape in allowed:
+                points.append(point)
+            else:
+                if not points:
+                    points.append(TempoPoint(point.beat, point.bpm))  # what also rules before it
+                points += self._in_pieces(point, following, allowed, tolerance)
+        return TempoMap(points, self.meters)
+
+    def _in_pieces(
+        self, begin: TempoPoint, end: TempoPoint, allowed: Collection[TempoShape], tolerance: float
+    ) -> list[TempoPoint]:
+        """A ramp from one point to the next, in pieces of an allowed shape."""
+        other: TempoShape = "linear-seconds" if begin.shape == "linear-beats" else "linear-beats"
+        one = TempoMap([TempoPoint(0.0, begin.bpm, begin.shape), TempoPoint(end.beat - begin.beat, end.bpm)])
+        length = end.beat - begin.beat
+        pieces = 2
+        while True:
+            knots = np.linspace(0.0, length, pieces + 1)
+            if other in allowed:
+                bpm, shape = one.bpm_at_beats(knots), other
+                bpm[-1] = end.bpm
+            else:
+                bpm, shape = np.append(60 * np.diff(knots) / np.diff(one.seconds_at(knots)), end.bpm), "step"
+            rows = [TempoPoint(beat, tempo, shape) for beat, tempo in zip(knots.tolist(), bpm.tolist(), strict=True)]
+            probes = np.linspace(0.0, length, 8 * pieces + 1)
+            if (
+                pieces >= MOST_PIECES
+                or np.abs(TempoMap(rows).seconds_at(probes) - one.seconds_at(probes)).max() <= tolerance
+            ):
+                return [TempoPoint(begin.beat + row.beat, row.bpm, row.shape) for row in rows[:-1]]
+            pieces *= 2
 
     def bar_at(self, beats: ArrayLike) -> tuple[NDArray[np.int64], Doubles]:
         """Beats -> (bar index, beats since that bar began), each of the same shape.

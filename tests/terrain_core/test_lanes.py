@@ -224,3 +224,21 @@ def test_bad_unit_and_bad_queries_are_refused() -> None:
         Lane([0], [0], unit="bars")  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"times\[1\] is nan"):
         Lane([0, 1], [0, 1]).sample([0.5, np.nan])
+
+
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-4])
+def test_a_straightened_lane_has_no_curves_and_stays_close(tolerance: float) -> None:
+    rng = np.random.default_rng(5)
+    times = np.cumsum(rng.uniform(0, 2, 60).round(1))
+    lane = Lane(times, rng.uniform(0.1, 1, 60), rng.choice(list(SHAPES), 60).tolist(), rng.uniform(-1, 1, 60), name="x")
+    straight = lane.straightened(tolerance)
+    assert {point.shape for point in straight.points} <= {Shape.HOLD, Shape.LINEAR}
+    probes = rng.uniform(times[0], times[-1], 20_000)
+    assert np.abs(straight.sample(probes) - lane.sample(probes)).max() <= 1.5 * tolerance * np.ptp(lane.values)
+    assert (straight.name, set(lane.times) - set(straight.times)) == ("x", set())
+    assert len(straight) < 60 * 2 / np.sqrt(tolerance)
+
+
+def test_a_lane_without_curves_is_straight_already() -> None:
+    lane = Lane([0, 1, 2], [0, 1, 0], ["hold", "linear", "bezier"])
+    assert lane.straightened() is lane

@@ -170,3 +170,35 @@ def test_impossible_meters_are_refused(meter: Meter) -> None:
 def test_nan_positions_are_refused() -> None:
     with pytest.raises(InputError, match=r"beats\[1\] is nan"):
         TempoMap.constant(120).seconds_at([0, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("allowed", "tolerance"),
+    [({"step"}, 1e-3), ({"step", "linear-beats"}, 1e-5), ({"step", "linear-seconds"}, 1e-5)],
+)
+def test_ramps_become_what_a_format_allows(allowed: set, tolerance: float) -> None:
+    tempo_map = TempoMap(
+        [
+            TempoPoint(-4, 100, "linear-seconds"),
+            TempoPoint(4, 60, "linear-beats"),
+            TempoPoint(8, 180, "linear-seconds"),
+            TempoPoint(12, 90),
+            TempoPoint(20, 90, "linear-beats"),
+        ],
+        [Meter(0, 7, 8)],
+    )
+    changed = tempo_map.with_shapes(allowed, tolerance)
+    assert {point.shape for point in changed.points} <= allowed
+    assert changed.meters == tempo_map.meters
+    beats = np.linspace(-8, 24, 5000)
+    assert np.abs(changed.seconds_at(beats) - tempo_map.seconds_at(beats)).max() <= 4 * tolerance
+    if allowed == {"step"}:  # each step takes as long as what it stands for
+        ends = [point.beat for point in tempo_map.points]
+        np.testing.assert_allclose(changed.seconds_at(ends), tempo_map.seconds_at(ends), atol=1e-12)
+
+
+def test_a_map_that_is_allowed_stays_as_it_is() -> None:
+    tempo_map = TempoMap([TempoPoint(0, 60, "linear-beats"), TempoPoint(4, 120)])
+    assert tempo_map.with_shapes({"step", "linear-beats"}) == tempo_map
+    with pytest.raises(InputError, match="do not have 'step'"):
+        tempo_map.with_shapes({"linear-beats"})
