@@ -1,0 +1,1 @@
+"""Ableton Live sets (.als), Live 8 to 12."""
