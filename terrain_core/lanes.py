@@ -205,7 +205,7 @@ class Lane:
         `MOST_HALVINGS` times), until each piece is within `tolerance` of the curve's rise.
         """
         curved = np.flatnonzero((self.shape_codes[:-1] != HOLD) & (self.shape_codes[:-1] != LINEAR))
-        if not curved.size:
+        if not curved.size and self.shape_codes[-1] in (HOLD, LINEAR):
             return self
         knots = _halved(self, curved, tolerance)
         where = np.searchsorted(self.times, knots, side="right")

@@ -43,7 +43,7 @@ class Track:
     Attributes:
         name: as the project has it; two may have the same.
         folder: the name of the folder or group that it lies in; "" at the top.
-        silenced_by: why it is not heard ("muted", "in the muted folder 'Pads'"); "" if it is.
+        silenced_by: why it is not heard ("the track is muted", "the folder 'Pads' is muted"); "" if it is.
     """
 
     name: str

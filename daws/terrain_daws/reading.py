@@ -9,10 +9,9 @@ from typing import Final
 from terrain_core.errors import FileError, InputError
 from terrain_daws.project import Project
 
-READABLE: Final = "expected a MIDI file (.mid) or a DAWproject (.dawproject)"
+READABLE: Final = "expected a project of REAPER (.rpp) or a DAWproject (.dawproject), or a MIDI file (.mid)"
 
 KNOWN_BEGINNINGS: Final[dict[bytes, str]] = {
-    b"<REAPER_PROJECT": "is a REAPER project, which this version does not read",
     b"\x1f\x8b": "is gzipped, as Ableton Live sets are, which this version does not read",
     b"<?xml": "is bare XML, perhaps an Ardour session, which this version does not read",
     b"RIFF": "is a RIFF file (audio, or MIDI in a wrapper)",
@@ -41,6 +40,10 @@ def read(path: str | PathLike[str]) -> Project:
             from terrain_daws.dawproject.reading import read_dawproject
 
             return read_dawproject(file)
+        if beginning.lstrip().startswith(b"<REAPER_PROJECT"):
+            from terrain_daws.reaper.reading import read_reaper
+
+            return read_reaper(file)
     except InputError as error:  # a number in the file that lanes or tempo maps refuse
         raise FileError(file, str(error)) from None
     except OSError as error:
@@ -54,7 +57,7 @@ def read(path: str | PathLike[str]) -> Project:
 def _beginning(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            beginning = file.read(16)
+            beginning = file.read(64)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise FileError(path, f"cannot be opened ({reason})") from None

@@ -240,5 +240,6 @@ def test_a_straightened_lane_has_no_curves_and_stays_close(tolerance: float) -> 
 
 
 def test_a_lane_without_curves_is_straight_already() -> None:
-    lane = Lane([0, 1, 2], [0, 1, 0], ["hold", "linear", "bezier"])
+    lane = Lane([0, 1, 2], [0, 1, 0], ["hold", "linear", "linear"])
     assert lane.straightened() is lane
+    assert Lane([0, 1, 2], [0, 1, 0], ["hold", "linear", "bezier"]).straightened() == lane
