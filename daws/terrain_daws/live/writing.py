@@ -11,7 +11,8 @@ import html
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -61,6 +62,16 @@ class _Patch:
     text: str
 
 
+@dataclass
+class _Addition:
+    """What is put behind the content of an element."""
+
+    span: Span
+    tag: str
+    newline: str
+    elements: list[str] = field(default_factory=list)
+
+
 class LiveDocument:
     """A set as it was read (a `SourceDocument`)."""
 
@@ -106,7 +117,7 @@ class LiveDocument:
         self._write_tempo(editor, project.tempo_map)
         self._write_markers(editor, project.markers)
         self._write_states(editor, project.instances)
-        return container.packed(editor.result(), self.data) if editor.patches else self.data
+        return container.packed(editor.result(), self.data) if editor.has_changes else self.data
 
     def _refuse_other_changes(self, project: Project) -> None:
         for name in ("tracks", "notes"):
@@ -146,22 +157,30 @@ class LiveDocument:
         editor.add_events(parameter, lane)
 
     def _parameter_for(self, lane: Lane, taken: set[int]) -> Parameter | None:
-        ours_alone = lane.key and not lane.track and len(self.before.instances) == 1
+        if lane.key and not lane.track and len(self.before.instances) == 1:
+            candidates = [p for p in self.found.parameters if names.parameter_key(p) == lane.key]
+        else:
+            place = (lane.track, lane.plugin, lane.plugin_id, lane.parameter_id, lane.name)
+            candidates = self._parameters_by_place.get(place, [])
+        return next((parameter for parameter in candidates if id(parameter) not in taken), None)
+
+    @cached_property
+    def _parameters_by_place(self) -> dict[tuple[str, str, str, int | None, str], list[Parameter]]:
+        """What a lane says of where it belongs -> what could be automated there."""
+        places: dict[tuple[str, str, str, int | None, str], list[Parameter]] = {}
         for parameter in self.found.parameters:
-            if id(parameter) in taken or parameter.track is None or parameter.controller is not None:
+            if parameter.track is None or parameter.controller is not None:
                 continue
-            if ours_alone and names.parameter_key(parameter) == lane.key:
-                return parameter
+            device = parameter.device
             place = (
                 self.track_names[id(parameter.track)],
-                names.device_name(parameter.device),
-                names.class_id(parameter.device) if parameter.device else "",
+                names.device_name(device),
+                names.class_id(device) if device else "",
                 names.parameter_id(parameter),
                 names.parameter_name(parameter),
             )
-            if place == (lane.track, lane.plugin, lane.plugin_id, lane.parameter_id, lane.name):
-                return parameter
-        return None
+            places.setdefault(place, []).append(parameter)
+        return places
 
     def _free_slot_for(self, editor: _Editor, lane: Lane, taken: set[int]) -> Parameter | None:
         """A slot of our plugin that has no parameter yet gets the lane's."""
@@ -230,13 +249,18 @@ class _Editor:
         self.found = found
         self.patches: list[_Patch] = []
         self.added: set[int] = set()
-        self.additions: dict[int, tuple[Span, list[str]]] = {}
+        self.additions: dict[int, _Addition] = {}
         self.filled: set[int] = set()
+
+    @property
+    def has_changes(self) -> bool:
+        return bool(self.patches or self.additions)
 
     def result(self) -> bytes:
         """The XML with the patches."""
         parts, at = [], 0
-        for patch in sorted(self.patches, key=lambda patch: (patch.begin, patch.end)):
+        patches = [*self.patches, *(self._adding(addition) for addition in self.additions.values())]
+        for patch in sorted(patches, key=lambda patch: (patch.begin, patch.end)):
             parts += [self.xml[at : patch.begin], self._encoded(patch.text)]
             at = patch.end
         return b"".join([*parts, self.xml[at:]])
@@ -309,20 +333,18 @@ class _Editor:
     def _add_envelope(
         self, track: Track, envelopes: Span, target: int, kind: str, beats: Doubles, values: Doubles
     ) -> None:
-        newline = self._newline_before(envelopes) or "\n"
-        inner = newline + "\t"
+        addition = self._addition(envelopes, "Envelopes")
+        inner = addition.newline + "\t"
         there = sum(envelope.track is track for envelope in self.found.envelopes)
-        _, waiting = self.additions.setdefault(id(envelopes), (envelopes, []))
         events = "".join(f"{inner}\t\t\t{row}" for row in _event_rows(kind, beats, values, with_ids=True))
-        waiting.append(
-            f'{inner}<AutomationEnvelope Id="{there + len(waiting)}">'
+        addition.elements.append(
+            f'{inner}<AutomationEnvelope Id="{there + len(addition.elements)}">'
             f'{inner}\t<EnvelopeTarget>{inner}\t\t<PointeeId Value="{target}" />{inner}\t</EnvelopeTarget>'
             f"{inner}\t<Automation>{inner}\t\t<Events>{events}{inner}\t\t</Events>"
             f"{inner}\t\t<AutomationTransformViewState>"
             f'{inner}\t\t\t<IsTransformPending Value="false" />{inner}\t\t\t<TimeAndValueTransforms />'
             f"{inner}\t\t</AutomationTransformViewState>{inner}\t</Automation>{inner}</AutomationEnvelope>"
         )
-        self._append_content(envelopes, "Envelopes", "".join(waiting), newline)
 
     def _events(self, span: Span, kind: str, beats: Doubles, values: Doubles) -> str:
         """What stands within <Events>: the initial event and the others, each on its line."""
@@ -342,31 +364,28 @@ class _Editor:
         ours = by_key(key)
         texts = {"ParameterName": ours.name, "ParameterId": str(ours.id), "VisualIndex": str(index + len(self.filled))}
         for tag, text in texts.items():
-            self._replace_whole(parameter.slot.spans[tag], f'<{tag} Value="{_escaped(text)}" />')
+            self._replace_whole(parameter.slot.spans[tag], f'<{tag} Value="{escaped(text)}" />')
         self.filled.add(id(parameter))
 
     def add_locators(self, span: Span, there: Sequence[Locator], added: Sequence[tuple[str, float]]) -> None:
         """More markers."""
-        newline = self._newline_before(span) or "\n"
-        inner = newline + "\t"
+        addition = self._addition(span, "Locators")
+        inner = addition.newline + "\t"
         first_id = max((locator.id for locator in there), default=-1) + 1
-        rows = []
         for number, (name, beat) in enumerate(added, first_id):
             with_id = f' Id="{number}"' if self.found.version >= FIRST_WITH_ENVELOPES else ""
-            rows.append(
+            addition.elements.append(
                 f"{inner}<Locator{with_id}>"
                 + (f'{inner}\t<LomId Value="0" />' if with_id else "")
-                + f'{inner}\t<Time Value="{_text(beat, "float")}" />{inner}\t<Name Value="{_escaped(name)}" />'
+                + f'{inner}\t<Time Value="{_text(beat, "float")}" />{inner}\t<Name Value="{escaped(name)}" />'
                 f'{inner}\t<Annotation Value="" />{inner}\t<IsSongStart Value="false" />{inner}</Locator>'
             )
-        self._append_content(span, "Locators", "".join(rows), newline)
 
     def write_state(self, span: Span, state: bytes) -> None:
         """Our plugin's state, as Live spells it."""
         newline = self._newline_before(span) or "\n"
-        digits = state.hex().upper()
-        lines = [digits[at : at + HEX_PER_LINE] for at in range(0, len(digits), HEX_PER_LINE)]
-        self._replace_content(span, "ProcessorState", "".join(f"{newline}\t{line}" for line in lines) + newline)
+        content = "".join(f"{newline}\t{line}" for line in hex_lines(state)) + newline
+        self._replace_content(span, "ProcessorState", content)
 
     # --- text ---
 
@@ -376,15 +395,16 @@ class _Editor:
         else:
             self.patches.append(_Patch(span.inner, span.end, content))
 
-    def _append_content(self, span: Span, tag: str, content: str, newline: str) -> None:
-        """Put `content` behind what an element holds; what was appended to it before is replaced."""
+    def _addition(self, span: Span, tag: str) -> _Addition:
+        newline = self._newline_before(span) or "\n"
+        return self.additions.setdefault(id(span), _Addition(span, tag, newline))
+
+    def _adding(self, addition: _Addition) -> _Patch:
+        span, content = addition.span, "".join(addition.elements)
         if self._is_empty_tag(span):
-            patch = _Patch(span.begin, span.after, f"<{tag}>{content}{newline}</{tag}>")
-        else:
-            at = span.end - len(self._encoded(self._blank_before(span.end)))
-            patch = _Patch(at, at, content)
-        self.patches = [other for other in self.patches if (other.begin, other.end) != (patch.begin, patch.end)]
-        self.patches.append(patch)
+            return _Patch(span.begin, span.after, f"<{addition.tag}>{content}{addition.newline}</{addition.tag}>")
+        at = span.end - len(self._encoded(self._blank_before(span.end)))
+        return _Patch(at, at, content)
 
     def _replace_whole(self, span: Span, text: str) -> None:
         self.patches.append(_Patch(span.begin, span.after, text))
@@ -426,6 +446,12 @@ def write_live(project: Project, path: Path) -> None:
         beside.write_bytes(data)
 
 
+def hex_lines(state: bytes) -> list[str]:
+    """A plugin's state as Live spells it."""
+    digits = state.hex().upper()
+    return [digits[at : at + HEX_PER_LINE] for at in range(0, len(digits), HEX_PER_LINE)]
+
+
 def _scaled(values: Doubles, source: LaneSource) -> Doubles:
     """0..1 -> what stands in the file."""
     if source.bounds is None:
@@ -453,7 +479,7 @@ def _text(value: float, kind: str) -> str:
     return np.format_float_positional(value, trim="-")
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Text for an attribute. Characters that XML cannot hold are left out."""
     text = re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "", text)
     return re.sub(r"[\t\n\r]", lambda match: f"&#{ord(match[0])};", html.escape(text))
