@@ -27,8 +27,8 @@ from terrain_core.errors import InputError
 from terrain_core.lanes import Lane
 from terrain_core.parameters import by_key
 from terrain_core.tempo import TempoMap
+from terrain_core.vst3_preset import state_for, write_preset
 from terrain_plugin.binaries import vst3_path
-from terrain_plugin.vst3_preset import state_for, write_preset
 
 PPQN: Final = 960
 """Values per quarter note where automation follows the engine's beat."""

@@ -25,9 +25,9 @@ from terrain_core.errors import InputError
 from terrain_core.lanes import Lane
 from terrain_core.parameters import by_key
 from terrain_core.tempo import TempoMap
+from terrain_core.vst3_preset import pack_preset, state_for
 from terrain_plugin.binaries import vst3_path
 from terrain_plugin.effects_chain import EffectsChain
-from terrain_plugin.vst3_preset import pack_preset, state_for
 
 BLOCK: Final = 512
 """Samples between two values of a parameter: half a frame of the built-in autoencoder, on which its frames begin."""

@@ -23,9 +23,9 @@ from terrain_core.lanes import Lane
 from terrain_core.parameters import PARAMETERS, by_key
 from terrain_core.plugin_state import InstrumentReference, PluginState
 from terrain_core.tempo import TempoMap, TempoPoint
+from terrain_core.vst3_preset import write_preset
 from terrain_plugin.dawdreamer import add_terrain, automate, follow_tempo, parameter_index
 from terrain_plugin.shipped import DEFAULT_INSTRUMENT
-from terrain_plugin.vst3_preset import write_preset
 
 RATE = 44100
 FRAME = 1024

@@ -16,9 +16,9 @@ from terrain_core.lanes import Lane
 from terrain_core.parameters import PARAMETERS, by_key
 from terrain_core.plugin_state import InstrumentReference, PluginState
 from terrain_core.tempo import TempoMap, TempoPoint
+from terrain_core.vst3_preset import pack_preset, unpack_preset
 from terrain_plugin.pedalboard import load_terrain, parameter, render_lanes
 from terrain_plugin.shipped import DEFAULT_INSTRUMENT
-from terrain_plugin.vst3_preset import pack_preset, unpack_preset
 
 RATE = 44100
 FLOAT32 = 2.0**-24

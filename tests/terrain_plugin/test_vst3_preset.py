@@ -9,7 +9,7 @@ import pytest
 
 from terrain_core.errors import FileError
 from terrain_core.plugin_state import InstrumentReference, PluginState
-from terrain_plugin.vst3_preset import pack_preset, read_preset, unpack_preset, write_preset
+from terrain_core.vst3_preset import pack_preset, read_preset, unpack_preset, write_preset
 
 STATE = PluginState({"x": 0.25}, InstrumentReference("/a.terrain", "0" * 64, "a", b"bytes"))
 

@@ -118,8 +118,8 @@ def preset(
       terrain plugin preset forest.terrain -o Forest.vstpreset --set run=Transport
     """
     from terrain_core.parameters import by_key
+    from terrain_core.vst3_preset import state_for, write_preset
     from terrain_plugin.cli.console import check_suffix, parse_assignments
-    from terrain_plugin.vst3_preset import state_for, write_preset
 
     check_suffix(out, ".vstpreset")
     given = parse_assignments(constants or [], "KEY=VALUE, e.g. level=-6")
