@@ -23,8 +23,8 @@ SLOWEST_BPM, FASTEST_BPM = 20.0, 999.0
 """What Live's tempo field takes."""
 
 MOST_STEPS: Final = 400_000
-ROUNDING: Final = 1e-9
-"""Sixteenths: how far an event may be off the grid and still be on it."""
+SHORTEST_RAMP: Final = 1e-9
+"""Beats. What is shorter is a step."""
 
 NUMERATORS: Final = 99
 MOST_DENOMINATOR_BITS: Final = 4
@@ -32,7 +32,7 @@ MOST_DENOMINATOR_BITS: Final = 4
 
 def drawn_points(beats: Doubles, bpm: Doubles) -> list[TempoPoint]:
     """Events in order -> a point for each, joined by straight lines; the first tempo holds from beat 0 on."""
-    ramps = (np.diff(bpm) != 0) & (np.diff(beats) > 0)
+    ramps = (np.diff(bpm) != 0) & (np.diff(beats) > SHORTEST_RAMP)
     shapes = [*ramps.tolist(), False]
     rows = zip(beats.tolist(), bpm.tolist(), shapes, strict=True)
     points = [TempoPoint(beat, tempo, "linear-beats" if ramp else "step") for beat, tempo, ramp in rows]
@@ -50,7 +50,8 @@ def played_points(drawn: Sequence[TempoPoint]) -> tuple[list[TempoPoint], bool]:
     if steps > MOST_STEPS:
         return list(drawn), True
     grids = [np.arange(sixteenths[i], sixteenths[i + 1]) for i in ramps]
-    grid = np.unique(np.concatenate([np.array(sixteenths), *grids])) / STEPS_PER_BEAT
+    first = math.floor(drawn[0].beat * STEPS_PER_BEAT)  # from before it on the first tempo holds
+    grid = np.unique(np.concatenate([np.array([first, *sixteenths]), *grids])) / STEPS_PER_BEAT
     bpm = tempo_map.bpm_at_beats(grid)
     changes = np.concatenate([[True], np.diff(bpm) != 0])
     return [TempoPoint(b, v) for b, v in zip(grid[changes].tolist(), bpm[changes].tolist(), strict=True)], False
@@ -58,7 +59,7 @@ def played_points(drawn: Sequence[TempoPoint]) -> tuple[list[TempoPoint], bool]:
 
 def _sixteenth(beat: float) -> int:
     """The first sixteenth note that is not before `beat`."""
-    return math.ceil(beat * STEPS_PER_BEAT - ROUNDING)
+    return math.ceil(beat * STEPS_PER_BEAT)
 
 
 def events_of(tempo_map: TempoMap) -> tuple[Doubles, Doubles]:
