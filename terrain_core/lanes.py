@@ -207,12 +207,36 @@ class Lane:
         curved = np.flatnonzero((self.shape_codes[:-1] != HOLD) & (self.shape_codes[:-1] != LINEAR))
         if not curved.size and self.shape_codes[-1] in (HOLD, LINEAR):
             return self
-        knots = _halved(self, curved, tolerance)
+        knots = _halved(self.times, self.values, curved, self.sample, tolerance)
         where = np.searchsorted(self.times, knots, side="right")
         codes = np.where(self.shape_codes == HOLD, HOLD, LINEAR).astype(np.uint8)
         return Lane(
             np.insert(self.times, where, knots),
             np.insert(self.values, where, self.sample(knots)),
+            np.insert(codes, where, LINEAR),
+            **self._labels(),
+        )
+
+    def mapped(self, function: Callable[[Doubles], Doubles], tolerance: float = 1e-4) -> Lane:
+        """The lane that has `function` of this one's values everywhere, in straight pieces as `straightened` cuts them.
+
+        Args:
+            function: values of any shape (points,) -> as many; continuous and monotone over each segment.
+        """
+        values = function(self.values)
+        sloped = np.flatnonzero((self.shape_codes[:-1] != HOLD) & (np.diff(values) != 0))
+        codes = np.where(self.shape_codes == HOLD, HOLD, LINEAR).astype(np.uint8)
+        knots = _halved(
+            self.times,
+            values,
+            sloped,
+            lambda times: function(self.sample(times).ravel()).reshape(times.shape),
+            tolerance,
+        )
+        where = np.searchsorted(self.times, knots, side="right")
+        return Lane(
+            np.insert(self.times, where, knots),
+            np.insert(values, where, function(self.sample(knots))),
             np.insert(codes, where, LINEAR),
             **self._labels(),
         )
@@ -349,22 +373,28 @@ def _log_ratios(values: Doubles, codes: NDArray[np.uint8]) -> Doubles:
     return np.asarray(np.clip(np.log(sizes[1]) - np.log(sizes[0]), -700.0, 700.0))  # exp overflows beyond
 
 
-def _halved(lane: Lane, segments: NDArray[np.intp], tolerance: float) -> Doubles:
-    """The times, in order and without the segments' ends, between which straight lines follow the lane."""
-    begin, end = lane.times[segments], lane.times[segments + 1]
-    first, last = lane.values[segments], lane.values[segments + 1]
+def _halved(
+    times: Doubles,
+    values: Doubles,
+    segments: NDArray[np.intp],
+    sample: Callable[[Doubles], Doubles],
+    tolerance: float,
+) -> Doubles:
+    """The times, in order and without the segments' ends, between which straight lines follow `sample`."""
+    begin, end = times[segments], times[segments + 1]
+    first, last = values[segments], values[segments + 1]
     allowed = tolerance * np.abs(last - first)
     found = []
     for _ in range(MOST_HALVINGS):
         inside = begin[:, None] + (end - begin)[:, None] * np.array([0.25, 0.5, 0.75])
-        values = lane.sample(inside)
+        curve = sample(inside)
         straight = first[:, None] + (last - first)[:, None] * np.array([0.25, 0.5, 0.75])
         middle = inside[:, 1]
-        bent = (np.abs(values - straight).max(axis=1) > allowed) & (begin < middle) & (middle < end)
+        bent = (np.abs(curve - straight).max(axis=1) > allowed) & (begin < middle) & (middle < end)
         if not bent.any():
             break
         begin, middle, end, allowed = begin[bent], middle[bent], end[bent], allowed[bent]
-        first, centre, last = first[bent], values[bent, 1], last[bent]
+        first, centre, last = first[bent], curve[bent, 1], last[bent]
         found.append(middle)
         begin, end = np.concatenate([begin, middle]), np.concatenate([middle, end])
         first, last = np.concatenate([first, centre]), np.concatenate([centre, last])

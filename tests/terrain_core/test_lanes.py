@@ -243,3 +243,13 @@ def test_a_lane_without_curves_is_straight_already() -> None:
     lane = Lane([0, 1, 2], [0, 1, 0], ["hold", "linear", "linear"])
     assert lane.straightened() is lane
     assert Lane([0, 1, 2], [0, 1, 0], ["hold", "linear", "bezier"]).straightened() == lane
+
+
+def test_a_mapped_lane_follows_the_function_between_its_points_too() -> None:
+    rng = np.random.default_rng(8)
+    times = np.cumsum(rng.uniform(0, 2, 40).round(1))
+    lane = Lane(times, rng.uniform(0, 1, 40), rng.choice(list(SHAPES), 40).tolist(), rng.uniform(-1, 1, 40), name="x")
+    mapped = lane.mapped(lambda values: values**8)
+    probes = rng.uniform(times[0], times[-1], 20_000)
+    assert np.abs(mapped.sample(probes) - lane.sample(probes) ** 8).max() < 1.5e-4
+    assert {point.shape for point in mapped.points} <= {Shape.HOLD, Shape.LINEAR}
