@@ -42,9 +42,10 @@ def refused(path: Path, message: str) -> FileError:
     ("beginning", "message"),
     [
         (b"", "is empty"),
-        (b"<REAPER_PROJECT 0.1", "REAPER project.*expected a MIDI file"),
-        (b"\x1f\x8b\x08\x00", "Ableton Live"),
-        (b"<?xml version='1.0'?><Session/>", "Ardour"),
+        (b"<REAPER_PROJECT 0.1", "line 1: ends within the block <REAPER_PROJECT"),
+        (b"\x1f\x8b\x08\x00", "gzip"),
+        (b"<?xml version='1.0'?><Session/>", "is a session of version ''"),
+        (b"<?xml version='1.0'?><html/>", "begins with <html>, expected <Session>"),
         (b"RIFF\0\0\0\0RMID", "RIFF"),
         (b"\x89PNG\r\n", "begins with b'.x89PNG"),
         (b"PK\x03\x04", "damaged zip"),
@@ -58,7 +59,7 @@ def test_other_kinds_of_file_are_named(path: Path, beginning: bytes, message: st
 
 def test_no_file_a_folder_and_no_permission_to_be_there(tmp_path: Path) -> None:
     refused(tmp_path / "absent.mid", "cannot be opened .No such file")
-    refused(tmp_path, "cannot be opened .Is a directory")
+    refused(tmp_path, "is a folder, expected one with an Ardour session .* it has none")
     with pytest.raises(FileError, match="cannot be opened"):
         read("nul\0byte.mid")
 

@@ -303,8 +303,8 @@ def location(marker: Marker, identifier: str) -> Any:
 
 
 def _set_state(parent: Any, state: PluginState) -> None:
-    """Put a state into a `<vst3>`: as a preset, after the values that Ardour keeps beside it, which would undo it if they
-    were others.
+    """Put a state into a `<vst3>`: as a preset, after the values that Ardour keeps beside it, which would undo it if
+    they were others.
     """
     for element in [*parent.findall("Port"), *parent.findall("chunk")]:
         parent.remove(element)

@@ -231,6 +231,11 @@ class MidiEvents:
         pairs += self._last_note_lanes(members)
         return pairs
 
+    def places(self) -> list[tuple[int, int, str, bool]]:
+        """For each of `lanes`: its track's index (-1: of several), channel, source, and whether it has 14 bits."""
+        rows = [(number - 1, s.channel, s.source, s.is_wide) for (number, _, _), s in self.streams.items()]
+        return rows + [(-1, 0, "", False)] * (len(self.lanes()) - len(rows))
+
     def notes(self) -> list[Note]:
         """The notes, in order."""
         beats = self.ticks_per_beat

@@ -19,6 +19,7 @@ from terrain_core.errors import FileError
 from terrain_core.lanes import LARGEST_TIME
 from terrain_daws.controls import assign_keys
 from terrain_daws.midi.events import DEFAULT_BPM, MidiEvents
+from terrain_daws.midi.writing import LanePlace, MidiDocument
 from terrain_daws.project import Project
 
 LARGEST_FILE: Final = 8 << 20
@@ -37,7 +38,7 @@ def read_midi(path: Path) -> Project:
     data = path.read_bytes()
     layout = _Layout.of(path, data)
     events = MidiEvents(layout.ticks_per_beat, unknown=layout.unknown)
-    begin = 0
+    begin, read_tracks = 0, []
     for number, (offset, chunk) in enumerate(layout.tracks, start=1):
         messages = _messages(path, number, offset, chunk, begin)
         end = messages[-1][0] if messages else begin
@@ -46,9 +47,10 @@ def read_midi(path: Path) -> Project:
             problem = f"is {beats:.3g} beats long, expected at most {LARGEST_TIME:g}"
             raise FileError(path, problem, position=f"track {number}")
         events.add_track(number, messages, has_tempo=not layout.counts_seconds)
+        read_tracks.append((offset, chunk, messages))
         begin = end if layout.is_sequence else 0
     lanes, second = assign_keys(events.lanes())
-    return Project(
+    project = Project(
         format="midi",
         path=path,
         tracks=events.tracks,
@@ -58,6 +60,9 @@ def read_midi(path: Path) -> Project:
         notes=events.notes(),
         unknown=events.unknown + second,
     )
+    places = [LanePlace(*place) for place in events.places()]
+    project.document = MidiDocument(project, data, read_tracks, places, layout.ticks_per_beat)
+    return project
 
 
 # --- the file -------------------------------------------------------------------------------------------------------
