@@ -260,7 +260,10 @@ def test_a_tempo_that_is_not_automated_is_what_the_field_shows(project_of: Calla
     assert project_of("", version=8, main=eight).tempo_map == TempoMap.constant(95.3)
     project = project_of("", main="")
     assert project.tempo_map == TempoMap.constant(120)
-    assert project.unknown == ["line 1 of the XML: no tempo given, taken as 120 bpm"]
+    assert project.unknown == [
+        "line 1 of the XML: no time signature given, taken as 4/4",
+        "line 1 of the XML: no tempo given, taken as 120 bpm",
+    ]
 
 
 def test_tempi_that_live_does_not_have_and_laws_that_nobody_has(
@@ -425,7 +428,7 @@ def test_our_plugin_with_its_state(project_of: Callable[..., Project]) -> None:
     state = PluginState({"x": 0.25, "level": -6.0})
     digits = state.to_bytes().hex().upper()
     lines = "\n\t".join(digits[at : at + 96] for at in range(0, len(digits), 96))
-    devices = vst3(slot(1, 21, "X"), state=f"\n\t{lines}\n")
+    devices = vst3(slot(1, 21, "X"), state=f"\n\t<!-- 00 -->{lines}\n")
     project = project_of(track(envelopes=envelope(21, events("Float", "0 1")), devices=devices))
     (instance,) = project.instances
     assert (instance.track, instance.name, instance.plugin_format) == ("Lead", "Latent Terrain", "vst3")

@@ -40,7 +40,13 @@ from terrain_daws.live.writing import LaneSource, LiveDocument
 from terrain_daws.project import Marker, Note, PluginInstance, Project, Track
 
 OLDEST_VERSION, NEWEST_VERSION = 8, 12
+FIRST_WITH_VALUES: Final = 9
+"""The version that began to write a value beside each parameter's automation."""
+
 DEFAULT_BPM: Final = 120.0
+MOST_REPORTS: Final = 20
+"""Lines about the same kind of damage."""
+
 MOST_PIECES: Final = 100_000
 """Times that clips are played, loops unrolled."""
 
@@ -112,6 +118,7 @@ class _Reader:
 
     def project(self) -> Project:
         self._check_version()
+        self._check_completeness()
         self._index_targets()
         tempo = self._main_parameter("Tempo")
         meter = self._main_parameter("TimeSignature")
@@ -173,6 +180,19 @@ class _Reader:
                     )
                 else:
                     index[number] = parameter
+
+    def _check_completeness(self) -> None:
+        """What every set has. A tag that is damaged is no tag that is known."""
+        missing = [f"{place(track.line)}: a track has no name" for track in self.found.tracks if not track.is_named]
+        missing += [f"{place(one.line)}: a locator has no name" for one in self.found.locators if one.name is None]
+        if self.found.version >= FIRST_WITH_VALUES:
+            missing += [
+                f"{place(parameter.line)}: {self._what(parameter)} has no value"
+                for parameter in self.found.parameters
+                if not parameter.manual and parameter.target is not None and parameter.controller is None
+            ]
+        more = len(missing) - MOST_REPORTS
+        self.repairs += missing[:MOST_REPORTS] + ([f"{more} more like the last"] if more > 0 else [])
 
     def _what(self, parameter: Parameter) -> str:
         name, device = names.parameter_name(parameter), names.device_name(parameter.device)
@@ -252,6 +272,7 @@ class _Reader:
         elif meter is not None and set_xml.NUMBER.fullmatch(meter.manual):
             line, rows = meter.line, [(0.0, float(meter.manual))]
         else:
+            self._leave(1, "no time signature given, taken as 4/4")
             return [Meter(0.0)]
         meters = []
         for beat, code in rows:
@@ -373,6 +394,9 @@ class _Reader:
         missing = [name for name in ("CurrentStart", "CurrentEnd", "LoopStart", "LoopEnd") if name not in numbers]
         if missing:
             raise FileError(self.path, f"{where} has no {missing[0]}", position=place(clip.line))
+        guessed = [name for name in ("StartRelative", "LoopOn") if name not in numbers and name not in clip.truths]
+        if guessed:
+            self.repairs.append(f"{place(clip.line)}: {where} has no {' and no '.join(guessed)}; taken as 0")
         begin, end = numbers["CurrentStart"], numbers["CurrentEnd"]
         loop_start, loop_end = numbers["LoopStart"], numbers["LoopEnd"]
         if end < begin:
@@ -504,8 +528,10 @@ class _Reader:
         markers = []
         for locator in self.found.locators:
             if locator.time is None:
-                raise FileError(self.path, f"the locator {locator.name!r} has no time", position=place(locator.line))
-            markers.append(Marker(locator.name, locator.time))
+                raise FileError(
+                    self.path, f"the locator {locator.name or ''!r} has no time", position=place(locator.line)
+                )
+            markers.append(Marker(locator.name or "", locator.time))
         return sorted(markers, key=lambda marker: marker.beat)
 
     def _instances(self, lanes: list[Lane]) -> list[PluginInstance]:

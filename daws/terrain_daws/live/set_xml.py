@@ -47,6 +47,12 @@ MOST_DEPTH: Final = 1_000
 LARGEST_TAG: Final = 8 << 20
 LARGEST_STATE_TEXT: Final = 64 << 20
 
+MOST_TEXTS: Final = 10
+"""How many texts that should not be there are reported one by one."""
+
+TEXT_TAGS: Final = {"ProcessorState", "ControllerState", "Buffer", "Data"}
+"""Elements that hold text: hexadecimal data. Everything else is in attributes."""
+
 NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
 TRUTH: Final = {"true": 1.0, "false": 0.0}
 CURVE_NAMES: Final = ("CurveControl1X", "CurveControl1Y", "CurveControl2X", "CurveControl2Y")
@@ -93,6 +99,7 @@ class Track:
     depth: int
     effective_name: str = ""
     user_name: str = ""
+    is_named: bool = False
     group: int = -1
     frozen: bool = False
     soloed: bool = False
@@ -203,7 +210,7 @@ class Locator:
     span: Span
     id: int = -1
     time: float | None = None
-    name: str = ""
+    name: str | None = None
 
 
 @dataclass
@@ -260,9 +267,14 @@ class _Parser:
         self.key: int | None = None
         self.text: list[str] | None = None
         self.text_size = 0
+        self.texts = 0
         self.expat = expat.ParserCreate()
         self.expat.StartElementHandler = self._start
         self.expat.EndElementHandler = self._end
+        # Text comes as what no other handler takes, so that a comment within it is not taken for it.
+        self.expat.DefaultHandlerExpand = self._characters
+        self.expat.CommentHandler = self._aside
+        self.expat.ProcessingInstructionHandler = self._aside
         self.expat.StartDoctypeDeclHandler = self._doctype
         self.expat.XmlDeclHandler = self._declaration
 
@@ -307,6 +319,8 @@ class _Parser:
             stack.append(tag)
             self._open_device(tag)
             return
+        elif tag != "MidiNoteEvent" and stack[-2:] == ["KeyTrack", "Notes"]:
+            self.leave(f"<{tag[:40]}> among notes not read")
         stack.append(tag)
         opener = OPENERS.get(tag)
         if opener is not None:
@@ -326,18 +340,34 @@ class _Parser:
             self.frames.pop()[1]()
         self.stack.pop()
 
-    def _settle(self, *_: object) -> None:
+    def _settle(self) -> None:
         """Something follows a tag: that is where the tag ended."""
         index = self.expat.CurrentByteIndex
         for span, name in self.awaiting:
             setattr(span, name, index)
         self.awaiting.clear()
-        self.expat.DefaultHandlerExpand = None
 
     def _await(self, span: Span, name: str) -> None:
         """Have `span.name` set to the place where the tag that is being read ends."""
         self.awaiting.append((span, name))
-        self.expat.DefaultHandlerExpand = self._settle
+
+    def _characters(self, text: str) -> None:
+        """Text between tags: indentation nearly always."""
+        if self.awaiting:
+            self._settle()
+        if self.text is not None:
+            self.text_size += len(text)
+            if self.text_size > LARGEST_STATE_TEXT:
+                raise self.error("has a plugin state that is larger than any of ours")
+            self.text.append(text)
+        elif not text.isspace() and self.stack and self.stack[-1] not in TEXT_TAGS and self.texts < MOST_TEXTS:
+            self.texts += 1
+            self.leave(f"text {text.strip()[:40]!r} in <{self.stack[-1]}>, where there should be none, not read")
+
+    def _aside(self, *_: object) -> None:
+        """A comment or an instruction to some program."""
+        if self.awaiting:
+            self._settle()
 
     def _doctype(self, *_: object) -> None:
         raise self.error("has a document type, where entities are declared; expected none")
@@ -483,11 +513,13 @@ class _Parser:
         if self._is_below_track("Name"):
             assert self.track is not None
             self.track.effective_name = attributes.get("Value", "")
+            self.track.is_named |= "Value" in attributes
 
     def _user_name(self, attributes: dict[str, str]) -> None:
         if self._is_below_track("Name"):
             assert self.track is not None
             self.track.user_name = attributes.get("Value", "")
+            self.track.is_named |= "Value" in attributes
         elif self.device is not None and len(self.stack) == self.device.depth + 1:
             self.device.user_name = attributes.get("Value", "")
 
@@ -509,7 +541,7 @@ class _Parser:
     def _name(self, attributes: dict[str, str]) -> None:
         text, parent = attributes.get("Value", ""), self.stack[-2]
         if self.locator is not None:
-            self.locator.name = text
+            self.locator.name = attributes.get("Value")
         elif self.slot is not None and parent.startswith("MxD"):
             self.slot.name = text
         elif self.device is not None and parent in PLUGIN_FORMATS:
@@ -542,20 +574,9 @@ class _Parser:
             return
         self.device.state_span = self._spanned()
         self.text = self.device.state_text
-        self.expat.CharacterDataHandler = self._characters
         self._until_end(partial(self._close_state, self.device.state_span))
 
-    def _characters(self, text: str) -> None:
-        if self.awaiting:
-            self._settle()
-        self.text_size += len(text)
-        if self.text_size > LARGEST_STATE_TEXT:
-            raise self.error("has a plugin state that is larger than any of ours")
-        if self.text is not None:
-            self.text.append(text)
-
     def _close_state(self, span: Span) -> None:
-        self.expat.CharacterDataHandler = None
         self.text = None
         self._close_span(span)
 

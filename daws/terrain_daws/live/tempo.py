@@ -31,10 +31,16 @@ MOST_DENOMINATOR_BITS: Final = 4
 
 
 def drawn_points(beats: Doubles, bpm: Doubles) -> list[TempoPoint]:
-    """Events in order -> a point for each, joined by straight lines; the first tempo holds from beat 0 on."""
-    ramps = (np.diff(bpm) != 0) & (np.diff(beats) > SHORTEST_RAMP)
-    shapes = [*ramps.tolist(), False]
-    rows = zip(beats.tolist(), bpm.tolist(), shapes, strict=True)
+    """Events in order -> points joined by straight lines; the first tempo holds from beat 0 on.
+
+    An event that only says how far a level stretch goes before a jump (60 at 0, 60 at 4, 90 at 4) is no point.
+    """
+    kept = np.ones(len(beats), dtype=bool)
+    kept[1:-1] = (bpm[1:-1] != bpm[:-2]) | (beats[1:-1] != beats[2:])
+    beats, bpm = beats[kept], bpm[kept]
+    jumps = np.concatenate([(np.diff(np.flatnonzero(kept)) > 1), [False]])
+    ramps = np.concatenate([(np.diff(bpm) != 0) & (np.diff(beats) > SHORTEST_RAMP), [False]]) & ~jumps
+    rows = zip(beats.tolist(), bpm.tolist(), ramps.tolist(), strict=True)
     points = [TempoPoint(beat, tempo, "linear-beats" if ramp else "step") for beat, tempo, ramp in rows]
     if points[0].beat > 0:
         points.insert(0, TempoPoint(0.0, points[0].bpm))
@@ -79,7 +85,7 @@ def events_of(tempo_map: TempoMap) -> tuple[Doubles, Doubles]:
                 f"the tempo at beat {point.beat:g} is {point.bpm:g} bpm; Live has {SLOWEST_BPM:g} to {FASTEST_BPM:g}"
             )
         if point.beat > 0:
-            if index and points[index - 1].shape == "step" and bpm[-1] != point.bpm:
+            if index and points[index - 1].shape == "step" and bpm[-1] != point.bpm and beats[-1] < point.beat:
                 beats.append(point.beat)
                 bpm.append(bpm[-1])
             beats.append(point.beat)

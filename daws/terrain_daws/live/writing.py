@@ -148,7 +148,7 @@ class LiveDocument:
 
     def _add_lane(self, editor: _Editor, lane: Lane) -> None:
         taken = {id(source.parameter) for source in self.sources if source.kind != "clip"} | editor.added
-        parameter = self._parameter_for(lane, taken) or self._free_slot_for(editor, lane, taken)
+        parameter = self._parameter_for(lane, taken) or self._free_slot_for(editor, lane)
         if parameter is None:
             raise InputError(
                 f"{self.path}: there is no {lane.name!r} of {lane.plugin or 'the mixer'!r} on track {lane.track!r} "
@@ -182,21 +182,21 @@ class LiveDocument:
             places.setdefault(place, []).append(parameter)
         return places
 
-    def _free_slot_for(self, editor: _Editor, lane: Lane, taken: set[int]) -> Parameter | None:
-        """A slot of our plugin that has no parameter yet gets the lane's."""
+    def _free_slot_for(self, editor: _Editor, lane: Lane) -> Parameter | None:
+        """A free slot of our plugin, filled with the lane's parameter; None where the plugin has that one."""
         if not lane.key:
             return None
-        used = 0
-        for parameter in self.found.parameters:
-            if parameter.slot is None or not names.is_ours(parameter.device) or parameter.track is None:
+        for device in self.found.devices:
+            if not names.is_ours(device) or device.track is None:
                 continue
-            if lane.track and self.track_names[id(parameter.track)] != lane.track:
+            if lane.track and self.track_names[id(device.track)] != lane.track:
                 continue
-            if names.parameter_id(parameter) is not None:
-                used += 1
-            elif id(parameter) not in taken and not editor.is_filled(parameter):
-                editor.fill_slot(parameter, lane.key, used)
-                return parameter
+            slots = [one for one in self.found.parameters if one.device is device and one.slot is not None]
+            used = [one for one in slots if names.parameter_id(one) is not None]
+            free = [one for one in slots if names.parameter_id(one) is None and not editor.is_filled(one)]
+            if free and all(names.parameter_key(one) != lane.key for one in used):
+                editor.fill_slot(free[0], lane.key, len(used))
+                return free[0]
         return None
 
     # --- tempo, meters, markers, states ---
@@ -217,7 +217,7 @@ class LiveDocument:
     def _write_markers(self, editor: _Editor, markers: Sequence[Marker]) -> None:
         wanted = Counter((marker.name, marker.beat) for marker in markers)
         for locator in self.found.locators:
-            place = (locator.name, locator.time or 0.0)
+            place = (locator.name or "", locator.time or 0.0)
             if wanted[place] > 0:
                 wanted[place] -= 1
             else:
