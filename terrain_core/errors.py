@@ -29,11 +29,11 @@ class FileError(TerrainError, ValueError):
 
     def __init__(self, path: str | PathLike[str], problem: str, *, position: str = "", hint: str = "") -> None:
         self.path = fspath(path)
-        self.problem = problem
+        self.problem = " ".join(problem.split("\n"))  # what parsers say may have two lines
         self.position = position
         self.hint = hint
         place = f"{self.path}, {position}" if position else self.path
-        super().__init__(f"{place}: {problem}" + (f"; {hint}" if hint else ""))
+        super().__init__(f"{place}: {self.problem}" + (f"; {hint}" if hint else ""))
 
 
 class DivergedError(TerrainError, ArithmeticError):

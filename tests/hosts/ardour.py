@@ -10,9 +10,19 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from terrain_core.lanes import Lane
+from terrain_core.tempo import TempoMap
+
 LIBRARIES = Path("/usr/lib/ardour7")
 SUPERCLOCKS_PER_SECOND = 282_240_000
 PATIENCE_S = 60
+TICKS_PER_BEAT = 1920
+BLOCK = 1024
+BEFORE_START = 768
+"""Samples that Ardour 7.3 rolls before a range begins: from there the plugin hears the transport play."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,35 @@ class Ardour:
             check=False,
         )
         return ran.stdout
+
+
+@dataclass(frozen=True)
+class ByArdour:
+    """A lane as Ardour plays it to a VST3: read at the edges of its blocks, each rounded to a tick and to float32, and
+    joined by a straight line from a block's first sample to its last.
+
+    `low` and `high`: the parameter's range; the rounding to float32 is that of its plain value.
+    """
+
+    lane: Lane
+    rate: int
+    low: float = 0.0
+    high: float = 1.0
+
+    def values_at(self, seconds: NDArray[np.float64], tempo_map: TempoMap) -> NDArray[np.float64]:
+        position = np.rint(seconds * self.rate)
+        # The way up to the range's start takes the rest of a block; then there are whole ones.
+        first = BLOCK - BEFORE_START
+        later = first + (position - first) // BLOCK * BLOCK
+        start = np.where(position < 0, -BEFORE_START, np.where(position < first, 0, later))
+        samples = np.where(position < 0, BEFORE_START, np.where(position < first, first, BLOCK))
+        begin, end = self._edge(start, tempo_map), self._edge(start + samples, tempo_map)
+        return begin + (end - begin) * (position - start) / (samples - 1)
+
+    def _edge(self, position: NDArray[np.float64], tempo_map: TempoMap) -> NDArray[np.float64]:
+        beats = tempo_map.beats_at(np.maximum(position, 0) / self.rate)
+        values: NDArray[np.float64] = self.lane.sample(np.rint(beats * TICKS_PER_BEAT) / TICKS_PER_BEAT)
+        return (self.low + values * (self.high - self.low)).astype(np.float32).astype(np.float64)
 
 
 def set_session_range(session_file: Path, seconds: float) -> None:

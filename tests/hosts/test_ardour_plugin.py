@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
 from terrain_core.engine import render_batch
 from terrain_core.instrument import Instrument
@@ -16,13 +14,10 @@ from terrain_core.parameters import PARAMETERS, Run
 from terrain_core.tempo import TempoMap
 from terrain_plugin import binaries
 from terrain_plugin.shipped import DEFAULT_INSTRUMENT
-from tests.hosts.ardour import Ardour, set_session_range
+from tests.hosts.ardour import BEFORE_START, Ardour, ByArdour, set_session_range
 
 RATE, SECONDS = 44100, 6.0
 TEMPO = TempoMap.constant(120)
-TICKS_PER_BEAT = 1920
-BEFORE_START = 768
-"""Samples that Ardour 7.3 rolls before a range begins: from there the plugin hears the transport play."""
 
 LANES = {
     "x": Lane([0, 2, 4, 6, 8, 12], [0.0, 0.5, 1.0, 0.2, 0.3, 0.9]),
@@ -52,31 +47,6 @@ do
   insert:to_automatable():automation_control(what, false):set_automation_state(ARDOUR.AutoState.Play)
 end
 """
-
-
-@dataclass(frozen=True)
-class ByArdour:
-    """A lane as Ardour plays it to a VST3: read at the edges of its blocks, each rounded to a tick and to float32, and
-    joined by a straight line from a block's first sample to its last.
-    """
-
-    lane: Lane
-
-    def values_at(self, seconds: NDArray[np.float64], tempo_map: TempoMap) -> NDArray[np.float64]:
-        position = np.rint(seconds * RATE)
-        block = 1024
-        # The way up to the range's start takes the rest of a block; then there are whole ones.
-        first = block - BEFORE_START
-        later = first + (position - first) // block * block
-        start = np.where(position < 0, -BEFORE_START, np.where(position < first, 0, later))
-        samples = np.where(position < 0, BEFORE_START, np.where(position < first, first, block))
-        begin, end = self._edge(start), self._edge(start + samples)
-        return begin + (end - begin) * (position - start) / (samples - 1)
-
-    def _edge(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        beats = TEMPO.beats_at(np.maximum(position, 0) / RATE)
-        values: NDArray[np.float64] = self.lane.sample(np.rint(beats * TICKS_PER_BEAT) / TICKS_PER_BEAT)
-        return values.astype(np.float32).astype(np.float64)
 
 
 def lane_script(key: str, lane: Lane) -> str:
@@ -110,7 +80,7 @@ def test_an_exported_session_is_the_batch_render(tmp_path: Path) -> None:
     assert len(heard) == RATE * SECONDS
     assert np.abs(heard).max() > 0.05
 
-    played = {key: ByArdour(lane) for key, lane in LANES.items()}
+    played = {key: ByArdour(lane, RATE) for key, lane in LANES.items()}
     chunks = render_batch(
         Instrument.load(DEFAULT_INSTRUMENT), played, TEMPO, RATE, -BEFORE_START / RATE, SECONDS,
         constants={"run": Run.TRANSPORT},

@@ -150,8 +150,9 @@ def _with_ends(clock: Clock, rows: list[Any], points: list[TempoPoint]) -> list[
         if point.shape == "step" or index + 1 == len(points):
             continue
         following = points[index + 1]
-        end = clock.number(rows[index], "enpm") * 4 / _note_value(clock, rows[index], "note-type")
-        if abs(end - following.bpm) > 1e-9 * end and SLOWEST_BPM <= end <= FASTEST_BPM:
+        slope = clock.number(rows[index], "omega") * clock.superclocks * 60  # bpm a beat
+        end = point.bpm + slope * (following.beat - point.beat)
+        if abs(end - following.bpm) > 1e-6 * end and SLOWEST_BPM <= end <= FASTEST_BPM:
             complete.append(TempoPoint(following.beat, end))
     return complete
 

@@ -27,7 +27,9 @@ from terrain_daws.ours import VST3_HEX
 from terrain_daws.project import Marker, Project
 
 SESSION_VERSION: Final = "7002"
-SAMPLE_RATE: Final = 48000
+SAMPLE_RATE: Final = 44100
+"""The built-in autoencoder's own: nothing is resampled, and the plugin has no latency."""
+
 MAKER: Final = f"{identity.PLUGIN_NAME} {identity.VERSION}"
 OPTIONS: Final = {"native-file-data-format": "FormatFloat", "native-file-header-format": "WAVE"}
 FOLDERS: Final = ("analysis", "dead", "export", "externals", "peaks", "plugins")
