@@ -366,6 +366,35 @@ def test_macros_and_max_devices_have_names(project_of: Callable[..., Project]) -
     ]
 
 
+def test_a_plugins_values_are_0_to_1_whatever_remote_control_may_reach(project_of: Callable[..., Project]) -> None:
+    narrow = slot(1, 21, "X").replace('<Max Value="1" />', '<Max Value="0.5" />')
+    filter_range = number("Cutoff", 22, 20, "no number")
+    envelopes = envelope(21, events("Float", "0 0.25; 4 1")) + envelope(22, events("Float", "0 30"))
+    devices = vst3(narrow) + f'<AutoFilter Id="2">{filter_range}</AutoFilter>'
+    project = project_of(track(envelopes=envelopes, devices=devices))
+    assert [lane.values.tolist() for lane in project.lanes] == [[0.25, 1], [30]]
+    assert "a range from or to 'no number' not read" in project.unknown[0]
+    assert "Cutoff of AutoFilter on track 'Lead' has no range in the set" in project.unknown[1]
+
+
+def test_a_macro_that_moves_our_parameter_is_reported(project_of: Callable[..., Project]) -> None:
+    mapped = slot(1, 21, "X").replace(
+        "<Manual", '<KeyMidi><Channel Value="16" /><NoteOrController Value="3" /></KeyMidi><Manual', 1
+    )
+    remote = slot(2, 22, "Y").replace(
+        "<Manual", '<KeyMidi><Channel Value="0" /><NoteOrController Value="3" /></KeyMidi><Manual', 1
+    )
+    rack = (
+        f'<InstrumentGroupDevice Id="5"><UserName Value="Rack" />{number("MacroControls.3", 41, 0, 127)}'
+        '<MacroDisplayNames.3 Value="Wander" /><Branches><InstrumentBranch Id="0"><Devices>'
+        f"{vst3(mapped + remote)}</Devices></InstrumentBranch></Branches></InstrumentGroupDevice>"
+    )
+    project = project_of(track(envelopes=envelope(41, events("Float", "0 0; 4 127")), devices=rack))
+    (report,) = project.unknown
+    assert "X of Latent Terrain on track 'Lead' follows the macro 'Wander' of its rack, from 0 to 1" in report
+    assert project.lanes_by_key({"x": "Lead/Wander"})["x"].values.tolist() == [0, 1]
+
+
 def test_choices_are_scaled_where_their_count_is_known(project_of: Callable[..., Project]) -> None:
     devices = vst3(slot(5, 21, "Pressure To", "Enum")) + (
         '<AutoFilter Id="2"><FilterType><Manual Value="0" /><AutomationTarget Id="22" /></FilterType></AutoFilter>'
@@ -552,16 +581,18 @@ def test_controllers_in_clips_are_lanes_that_may_drive_us(project_of: Callable[.
 
 
 def test_clip_envelopes_of_parameters_and_modulation(project_of: Callable[..., Project]) -> None:
-    content = "".join(envelope(pointee, events("Float", "0 0; 4 1"), "ClipEnvelope") for pointee in (21, 521, 777))
+    content = "".join(envelope(pointee, events("Float", "0 0; 4 1"), "ClipEnvelope") for pointee in (21, 522, 777))
     clip = midi_clip(8, 16, looped=True, envelopes=content)
     own = midi_clip(20, 24, envelopes=envelope(21, events("Float", "0 1"), "ClipEnvelope",
                                                "<LoopSlot><Value><X Id='0' /></Value></LoopSlot>"))  # fmt: skip
     off = midi_clip(30, 34, envelopes=content, rest='<Disabled Value="true" />')
-    project = project_of(track(clips=clip + own + off, devices=vst3(slot(1, 21, "X"))))
+    devices = vst3(slot(1, 21, "X")) + f'<AutoFilter Id="2">{number("Cutoff", 22, 20, 120)}</AutoFilter>'
+    project = project_of(track(clips=clip + own + off, devices=devices))
     played, modulation = project.lanes
     assert (played.key, played.active) == ("x", True)
     np.testing.assert_allclose(played.sample([8, 10, 12, 15]), [0, 0.5, 0, 0.75], atol=1e-12)
-    assert (modulation.name, modulation.key, modulation.active) == ("X (modulation)", "", False)
+    assert (modulation.name, modulation.key, modulation.active) == ("Cutoff (modulation)", "", False)
+    assert modulation.values.max() == 1  # as it stands in the file
     reports = "\n".join(project.unknown)
     assert "for number 777 (of the clip itself?) not read" in reports
     assert "its envelope in a clip on track 'Lead' loops by itself; not read" in reports

@@ -79,10 +79,13 @@ def parameter_name(parameter: Parameter) -> str:
     if last == "Send":
         return f"Send {chr(ord('A') + parameter.send - 1) if 1 <= parameter.send <= 26 else parameter.send}"
     if last.startswith("MacroControls."):
-        number = int(last.partition(".")[2])
-        names = parameter.device.macro_names if parameter.device else {}
-        return names.get(number) or f"Macro {number + 1}"
+        return macro_name(parameter.device, int(last.partition(".")[2]))
     return " ".join(tag for tag in parameter.path if tag not in CONTAINERS) or last
+
+
+def macro_name(rack: Device | None, number: int) -> str:
+    """What a rack calls one of its macros."""
+    return (rack.macro_names.get(number) if rack else None) or f"Macro {number + 1}"
 
 
 def parameter_id(parameter: Parameter) -> int | None:

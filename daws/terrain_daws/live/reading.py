@@ -168,18 +168,18 @@ class _Reader:
             )
 
     def _index_targets(self) -> None:
+        wanted = {one.pointee for one in self.found.envelopes}
+        wanted |= {one.pointee for clip in self.found.clips for one in clip.envelopes}
         for parameter in self.found.parameters:
             for number, index in ((parameter.target, self.targets), (parameter.modulation, self.modulations)):
                 if number is None:
                     continue
-                if number in index:
-                    first = index[number]
+                first = index.setdefault(number, parameter)
+                if first is not parameter and number in wanted:
                     self.repairs.append(
                         f"{place(parameter.line)}: {self._what(parameter)} has the number {number} of "
                         f"{self._what(first)}; the automation was given to the latter"
                     )
-                else:
-                    index[number] = parameter
 
     def _check_completeness(self) -> None:
         """What every set has. A tag that is damaged is no tag that is known."""
@@ -560,21 +560,27 @@ class _Reader:
                 problem = f"is not hexadecimal ({error})"
             if problem:
                 self.repairs.append(f"{place(device.line)}: the plugin's state is not read: {problem}")
-            self._check_names(device)
+            self._check_parameters(device)
             instances.append(instance)
         return instances
 
-    def _check_names(self, device: Device) -> None:
-        """A slot's number and its name should be the same parameter's."""
+    def _check_parameters(self, device: Device) -> None:
+        """A slot's number and its name should be the same parameter's; a macro may move it."""
         for parameter in self.found.parameters:
+            if parameter.device is not device or parameter.slot is None:
+                continue
             number = names.parameter_id(parameter)
-            if parameter.device is device and parameter.slot is not None and number is not None:
-                by_id, by_name = ours.key_of(number), ours.key_of(None, parameter.slot.name)
-                if by_id != by_name:
-                    self.repairs.append(
-                        f"{place(parameter.line)}: the parameter {parameter.slot.name!r} has the number {number} of "
-                        f"{by_id or 'none of ours'}; its number counts"
-                    )
+            by_id, by_name = ours.key_of(number), ours.key_of(None, parameter.slot.name)
+            if number is not None and by_id != by_name:
+                self.repairs.append(
+                    f"{place(parameter.line)}: the parameter {parameter.slot.name!r} has the number {number} of "
+                    f"{by_id or 'none of ours'}; its number counts"
+                )
+            if parameter.macro is not None:
+                macro = names.macro_name(_rack_around(device), parameter.macro)
+                what = f"{self._what(parameter)} follows the macro {macro!r} of its rack, from "
+                ends = [f"{end:g}" for end in (parameter.low, parameter.high) if end is not None]
+                self._leave(parameter.line, f"{what}{' to '.join(ends)}; its lane can be mapped")
 
     def _silence_of_device(self, device: Device) -> str:
         if id(device) in self.off:
@@ -613,3 +619,11 @@ class _Reader:
 
     def _leave(self, line: int, what: str) -> None:
         self.unknown.append(f"{place(line)}: {what}")
+
+
+def _rack_around(device: Device) -> Device | None:
+    """The rack that a device lies in."""
+    rack = device.parent
+    while rack is not None and names.is_chain(rack):
+        rack = rack.parent
+    return rack

@@ -54,6 +54,7 @@ TEXT_TAGS: Final = {"ProcessorState", "ControllerState", "Buffer", "Data"}
 """Elements that hold text: hexadecimal data. Everything else is in attributes."""
 
 NUMBER: Final = re.compile(r"-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
+MACRO_CHANNEL: Final = 16
 TRUTH: Final = {"true": 1.0, "false": 0.0}
 CURVE_NAMES: Final = ("CurveControl1X", "CurveControl1Y", "CurveControl2X", "CurveControl2Y")
 EVENT_ATTRIBUTES: Final = {"Id", "Time", "Value", *CURVE_NAMES}
@@ -156,6 +157,7 @@ class Parameter:
 
     `path`: tags from the device (or the track) down to it. `target`, `modulation`: the numbers by which envelopes name
     it. `events`: Live 8 and 9's automation. `controller`: 0 pitch bend, 1 channel pressure, else CC n - 2.
+    `macro`: the number of the macro around it that moves it.
     """
 
     depth: int
@@ -168,6 +170,7 @@ class Parameter:
     target: int | None = None
     modulation: int | None = None
     controller: int | None = None
+    macro: int | None = None
     manual: str = ""
     manual_span: Span | None = None
     low: float | None = None
@@ -473,16 +476,34 @@ class _Parser:
     def _range(self, attributes: dict[str, str]) -> None:
         if self.stack[-2] == "MidiControllerRange":
             parameter = self._parameter_around(2)
-            number = self._number(attributes, "Value", LARGEST_BOUND)
+            bound = self._bound(attributes)
             if self.stack[-1] == "Min":
-                parameter.low = number
+                parameter.low = bound
             else:
-                parameter.high = number
+                parameter.high = bound
+
+    def _bound(self, attributes: dict[str, str]) -> float | None:
+        """An end of a range; None, and reported, if it is no number: nothing but the scale depends on it."""
+        text = attributes.get("Value", "")
+        if NUMBER.fullmatch(text):
+            return float(text)
+        self.leave(f"a range from or to {text[:40]!r} not read")
+        return None
+
+    def _macro(self, attributes: dict[str, str]) -> None:
+        """What remote control, or a rack's macro, moves a parameter: the macros are controllers on channel 16."""
+        if self.stack[-2] == "KeyMidi":
+            parameter = self._parameter_around(2)
+            number = self._whole(attributes, "Value")
+            if self.stack[-1] == "Channel":
+                parameter.macro = -1 if number == MACRO_CHANNEL else None
+            elif parameter.macro is not None:
+                parameter.macro = number
 
     def _slot_range(self, attributes: dict[str, str]) -> None:
         if self.slot is not None and self.stack[-2].startswith("MxD"):
             name = "low" if self.stack[-1] == "MinValue" else "high"
-            setattr(self.slot, name, self._number(attributes, "Value", LARGEST_BOUND))
+            setattr(self.slot, name, self._bound(attributes))
 
     def _slot_name(self, attributes: dict[str, str]) -> None:
         if self.slot is not None:
@@ -732,7 +753,9 @@ class _Parser:
 
     def _open_locator(self, attributes: dict[str, str]) -> None:
         if self.stack[-2] == "Locators":
-            self.locator = Locator(self.line, self._spanned(), self._whole(attributes, "Id") if attributes else -1)
+            self.locator = Locator(
+                self.line, self._spanned(), self._whole(attributes, "Id") if "Id" in attributes else -1
+            )
             self._until_end(self._close_locator)
 
     def _close_locator(self) -> None:
@@ -812,6 +835,8 @@ OPENERS: Final[dict[str, Opener]] = {
     "Manual": _Parser._manual,
     "AutomationTarget": _Parser._target,
     "ModulationTarget": _Parser._modulation,
+    "Channel": _Parser._macro,
+    "NoteOrController": _Parser._macro,
     "Min": _Parser._range,
     "Max": _Parser._range,
     "MinValue": _Parser._slot_range,

@@ -85,7 +85,7 @@ def events_of(tempo_map: TempoMap) -> tuple[Doubles, Doubles]:
                 f"the tempo at beat {point.beat:g} is {point.bpm:g} bpm; Live has {SLOWEST_BPM:g} to {FASTEST_BPM:g}"
             )
         if point.beat > 0:
-            if index and points[index - 1].shape == "step" and bpm[-1] != point.bpm and beats[-1] < point.beat:
+            if index and points[index - 1].shape == "step" and bpm[-1] != point.bpm:
                 beats.append(point.beat)
                 bpm.append(bpm[-1])
             beats.append(point.beat)
