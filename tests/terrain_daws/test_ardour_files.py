@@ -106,6 +106,7 @@ def test_our_parameters_are_found_by_their_place_and_scaled_from_plain_values(pr
     lists = automation(f"parameter-{level}", "b0 -60 b1920 12") + automation(
         "parameter-0", "b0 0.25", "Discrete", "Off"
     )
+    lists = lists.replace("</Automation><Automation>", "")
     project = project_of(
         route(processor(lists)), route(processor(lists, active=0), name="Off"), route(processor(lists), mute=1)
     )
@@ -194,9 +195,11 @@ def test_what_is_written_is_read_again(
     np.testing.assert_allclose(again.tempo_map.seconds_at(beats), tempo_map.seconds_at(beats), atol=1e-3)
     assert (again.tempo_map.meters, again.markers) == (tempo_map.meters, [Marker("A", 2)])
     ticks = np.rint(beats * 1920) / 1920
-    # A jump takes the tick before it.
-    apart = np.abs(ticks[:, None] - lane.times).min(axis=1) > 1.5 / 1920
-    np.testing.assert_allclose(again.lanes[0].sample(ticks[apart]), lane.sample(ticks[apart]), atol=4e-4)
+    # What is written was rounded to a tick: it has a value that the lane has within a tick.
+    near = lane.sample(ticks[:, None] + np.linspace(-1, 1, 81) / 1920)
+    ours = again.lanes[0].sample(ticks)
+    assert (near.min(axis=1) - 2e-4 <= ours).all()
+    assert (ours <= near.max(axis=1) + 2e-4).all()
 
 
 def test_states_lanes_and_instances_are_written(tmp_path: Path) -> None:
@@ -303,7 +306,7 @@ SESSION = b'<?xml version="1.0"?><Session version="7002"'
         (b'<!DOCTYPE s [<!ENTITY a "aa"><!ENTITY b "&a;&a;">]><Session version="7002">&b;</Session>', "document type"),
         (SESSION + b">" + b"<a>" * 3_000_000, "not well-formed XML"),
         (SESSION + b">" + b"<a/>" * 3_000_000 + b"</Session>", "has more than 600,001 elements"),
-        (SESSION + b' name="' + b"a" * 30_000_000 + b'"/>', "AttValue length too long"),
+        (SESSION + b' name="' + b"a" * 30_000_000 + b'"/>', "not well-formed XML"),
     ],
     ids=["entities", "nesting", "elements", "one attribute"],
 )
