@@ -636,8 +636,11 @@ def test_session_clips_frozen_and_soloed_tracks_are_reported(project_of: Callabl
     takes = f"<TakeLanes><TakeLanes><TakeLane><ClipAutomation><Events>{midi_clip(0, 4)}</Events></ClipAutomation>" + (
         "</TakeLane></TakeLanes></TakeLanes>"
     )
+    recorded = midi_clip(0, 4, notes=key_track(60, note(0, 1)))
+    held = f"<ArrangerAutomation><Events>{recorded}</Events></ArrangerAutomation>"
+    frozen = f"<FreezeSequencer><Sample>{held}</Sample></FreezeSequencer>"
     project = project_of(
-        track(sequencer=session, rest=f'{takes}<Freeze Value="true" />', mixer='<SoloSink Value="true" />')
+        track(sequencer=session, rest=f'{takes}{frozen}<Freeze Value="true" />', mixer='<SoloSink Value="true" />')
     )
     assert [line.partition(": ")[2] for line in project.unknown] == [
         "1 session clips with 1 envelopes on track 'Lead' not read",

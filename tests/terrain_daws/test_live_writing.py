@@ -265,6 +265,7 @@ def test_a_change_is_written_and_nothing_else(change: Callable[[Project], None],
     assert (again.unknown, again.repairs) == ([], [])
     old, new = (data.decode(encoding).encode() for data in (source, result))
     assert old != new
+    assert not re.search(rb"\n\s*\n", new)
     assert lines_without(old, CHANGES[change]) == lines_without(new, CHANGES[change])
     assert again.document is not None
     assert again.document.rewritten(again) == result

@@ -309,7 +309,7 @@ class _Editor:
         rows = (np.zeros(0), values) if single else (beats, values)
         if events is not None:
             self._replace_content(events, "Events", self._events(events, kind, *rows))
-        else:
+        elif not single or parameter.manual_span is None:
             self._write_parameter(parameter, LaneSource(kind, parameter), *rows)
 
     def _existing_events(self, parameter: Parameter) -> Span | None:
@@ -457,8 +457,7 @@ def _scaled(values: Doubles, source: LaneSource) -> Doubles:
     if source.bounds is None:
         return values
     low, high = source.bounds
-    scaled = values * (high - low) + low
-    return np.round(scaled) if source.kind != "float" else scaled
+    return values * (high - low) + low
 
 
 def _event_rows(kind: str, beats: Doubles, values: Doubles, *, with_ids: bool) -> list[str]:
