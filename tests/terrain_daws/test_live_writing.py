@@ -94,6 +94,11 @@ def test_several_instances_with_states_lanes_and_the_same_track_name(tmp_path: P
     assert project.instances[1].lanes[1].sample([0, 0.99, 1]).tolist() == [0, 0, 1]
 
 
+def test_of_several_lanes_the_first_active_one_is_written() -> None:
+    lanes = [Lane([0], [n / 4], key="x", active=n > 0) for n in range(3)]
+    assert [lane.values.tolist() for lane in through(song(lanes=lanes)).lanes] == [[0.25]]
+
+
 def test_the_example_song_comes_through() -> None:
     original = read(ROOT / "daws/examples/gesture.dawproject")
     project = through(original)
@@ -344,6 +349,34 @@ def test_real_sets_are_patched(name: str) -> None:
     assert again.document is not None
     old, new = (xml_of(document) for document in (data, again.document.data))  # type: ignore[attr-defined]
     assert lines_without(old, tags) == lines_without(new, tags)
+
+
+def test_one_of_two_like_markers_goes_and_one_comes_that_the_encoding_lacks() -> None:
+    source = xml_of(new_set(song(markers=[Marker("twice", 1), Marker("twice", 1)])))
+    project = read_bytes(source.replace(b"UTF-8", b"iso-8859-1"), Path("song.als"))
+    project.markers = [Marker("twice", 1), Marker("Ü → →", 2)]
+    assert rewritten(project).markers == project.markers
+
+
+def test_lanes_in_clips_are_not_changed() -> None:
+    events = '<Events><FloatEvent Time="-63072000" Value="0" /><FloatEvent Time="1" Value="127" /></Events>'
+    clip = (
+        '<MidiClip Time="0"><CurrentStart Value="0" /><CurrentEnd Value="4" /><Loop><LoopStart Value="0" />'
+        '<LoopEnd Value="4" /><StartRelative Value="0" /><LoopOn Value="false" /></Loop><Envelopes><Envelopes>'
+        f'<ClipEnvelope><EnvelopeTarget><PointeeId Value="99" /></EnvelopeTarget><Automation>{events}</Automation>'
+        "</ClipEnvelope></Envelopes></Envelopes></MidiClip>"
+    )
+    text = (
+        '<Ableton MinorVersion="11.0"><LiveSet><Tracks><MidiTrack Id="1"><Name><EffectiveName Value="T" /></Name>'
+        f"<ClipTimeable><ArrangerAutomation><Events>{clip}</Events></ArrangerAutomation></ClipTimeable>"
+        '<MidiControllers><ControllerTargets.18 Id="99" /></MidiControllers></MidiTrack></Tracks></LiveSet></Ableton>'
+    )
+    for change in (lambda lanes: lanes.pop(), lambda lanes: lanes.append(Lane([0], [0], **lanes.pop()._labels()))):
+        project = read_bytes(text.encode(), Path("clips.als"))
+        assert [lane.name for lane in project.lanes] == ["CC 16"]
+        change(project.lanes)
+        with pytest.raises(InputError, match="'CC 16' on track 'T' lies in clips, which are not changed"):
+            rewritten(project)
 
 
 def test_live_9_keeps_its_events_in_place() -> None:

@@ -411,7 +411,7 @@ class _Editor:
 
     def _is_empty_tag(self, span: Span) -> bool:
         slash = self._encoded("/>")
-        return span.inner == span.end and self.xml[span.inner - len(slash) : span.inner] == slash
+        return self.xml[span.inner - len(slash) : span.inner] == slash
 
     def _newline_before(self, span: Span) -> str:
         """The line end and the indentation before an element; "" if it does not begin its line."""
