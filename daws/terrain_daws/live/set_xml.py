@@ -41,7 +41,7 @@ LARGEST_TIME: Final = 1e8
 MOST_EVENTS: Final = 2_000_000
 """Automation events and notes of the arrangement together."""
 
-MOST_ELEMENTS: Final = 6_000_000
+MOST_ELEMENTS: Final = 4_000_000
 MOST_NAMES: Final = 20_000
 MOST_DEPTH: Final = 1_000
 LARGEST_TAG: Final = 8 << 20
