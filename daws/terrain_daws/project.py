@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 from terrain_core import identity
 from terrain_core.errors import InputError
-from terrain_core.lanes import Lane
+from terrain_core.lanes import Lane, Shape
 from terrain_core.plugin_state import PluginState
 from terrain_core.tempo import TempoMap
 
@@ -26,7 +26,7 @@ class Marker:
 @dataclass(frozen=True)
 class Note:
     """A note: `beat` and `duration` in quarter notes, `channel` 0..15, `key` 0..127 (60 is middle C), `velocity`
-    0..1.
+    0..1; `track` is the name of the track that it is on, "" if that is not known.
     """
 
     beat: float
@@ -34,6 +34,7 @@ class Note:
     channel: int
     key: int
     velocity: float
+    track: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,23 @@ class Project:
                 {"name": marker.name, "beat": marker.beat, "seconds": float(self.tempo_map.seconds_at(marker.beat))}
                 for marker in self.markers
             ],
+            "tracks": [
+                {"name": track.name, "folder": track.folder, "silenced_by": track.silenced_by} for track in self.tracks
+            ],
+            "instances": [
+                {
+                    "track": instance.track,
+                    "name": instance.name,
+                    "format": instance.plugin_format,
+                    "instrument": instance.state.instrument.name
+                    if instance.state and instance.state.instrument
+                    else None,
+                    "silenced_by": instance.silenced_by,
+                    "lanes": [self.lanes.index(lane) for lane in instance.lanes],
+                }
+                for instance in self.instances
+            ],
+            "repairs": list(self.repairs),
             "unknown": list(self.unknown),
         }
 
@@ -186,8 +204,10 @@ class Project:
             "key": lane.key,
             "track": lane.track,
             "plugin": lane.plugin,
+            "active": lane.active,
             "points": [
                 {"beat": beat, "seconds": second, "value": point.value, "shape": point.shape.value}
+                | ({"tension": point.tension} if point.shape is Shape.BEZIER else {})
                 for beat, second, point in rows
             ],
         }

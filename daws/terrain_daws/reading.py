@@ -25,6 +25,7 @@ HINTS: Final = "most DAWs export DAWproject or MIDI"
 XML_ROOT: Final = re.compile(rb"<([A-Za-z][\w.-]*)")
 
 TempoLaw = Literal["daw", "theoretical"]
+LAWS: Final[tuple[str, ...]] = get_args(TempoLaw)
 
 
 def read(path: str | PathLike[str], law: TempoLaw = "daw") -> Project:
@@ -38,8 +39,8 @@ def read(path: str | PathLike[str], law: TempoLaw = "daw") -> Project:
         FileError: missing, empty, damaged, hostile, or of a format that is not read.
         InputError: no such law.
     """
-    if law not in get_args(TempoLaw):
-        raise InputError(f"no tempo law {law!r}, expected {' or '.join(get_args(TempoLaw))}")
+    if law not in LAWS:
+        raise InputError(f"no tempo law {law!r}, expected {' or '.join(LAWS)}")
     file = _session_in(Path(path))
     beginning = _beginning(file)
     try:

@@ -5,9 +5,10 @@ memory.
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -24,10 +25,12 @@ from terrain_core.engine import TimedMidi, render_batch
 from terrain_core.errors import FileError, InputError
 from terrain_core.instrument import Instrument
 from terrain_core.lanes import Lane
+from terrain_core.plugin_state import PluginState
 from terrain_core.safe_write import replacing
 from terrain_core.tempo import TempoMap
-from terrain_daws import Project
+from terrain_daws import PluginInstance, Project
 from terrain_plugin.effects_chain import EffectsChain
+from terrain_plugin.instrument_shelf import InstrumentShelf
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -122,6 +125,94 @@ class Render:
         return render_html(self.out, self.figure())
 
 
+@dataclass(frozen=True)
+class Part:
+    """One instance of the plugin, as it is to be rendered.
+
+    Attributes:
+        name: of its track.
+        lanes: parameter key -> lane, values 0..1 of the parameter's range.
+        constants: parameter key -> plain value of those that no lane drives.
+        midi: what is played into it, in order.
+    """
+
+    name: str
+    instrument: Instrument
+    lanes: Mapping[str, Lane]
+    constants: Mapping[str, float] = field(default_factory=dict)
+    midi: Sequence[TimedMidi] = ()
+
+
+def parts_to_play(
+    project: Project,
+    mapping: Mapping[str, str] | None = None,
+    *,
+    instrument: str | PathLike[str] | None = None,
+    constants: Mapping[str, float] | None = None,
+    only: str | None = None,
+) -> list[Part]:
+    """What a project sounds of ours: each instance of the plugin that is heard, with its own lanes, state and
+    instrument; one part made of all lanes where the project has no instance, or `mapping` says which lanes to take.
+
+    Args:
+        mapping: parameter key -> name of a lane; see `lanes_to_play`.
+        instrument: a `.terrain` file that plays instead of those that the instances name.
+        constants: parameter key -> plain value, over what the states say.
+        only: the track of the one instance to play, or its number from 1, heard or not.
+    Raises:
+        InputError: no such instance.
+        FileError: nothing to play, or an instrument that cannot be found.
+    """
+    shelf = InstrumentShelf()
+    chosen = [i for i in project.instances if not i.silenced_by] if only is None else [_instance(project, only)]
+    if mapping or not project.instances:
+        state = chosen[0].state if chosen else None
+        player = _player(shelf, state, instrument)
+        values = _values(state) | dict(constants or {})
+        return [Part("", player, lanes_to_play(project, mapping), values, list(notes_as_midi(project)))]
+    parts = []
+    for instance in chosen:
+        lanes: dict[str, Lane] = {}
+        for lane in instance.lanes:
+            if lane.key and (lane.active or only is not None):
+                lanes.setdefault(lane.key, lane)
+        player = _player(shelf, instance.state, instrument)
+        midi = list(notes_as_midi(project, instance.track))
+        parts.append(Part(instance.track, player, lanes, _values(instance.state) | dict(constants or {}), midi))
+    if not parts:
+        reasons = ", ".join(f"{i.track!r}: {i.silenced_by}" for i in project.instances[:8])
+        raise FileError(project.path, f"plays none of its {len(project.instances)} instances of the plugin ({reasons})")
+    if not any(part.lanes or part.midi for part in parts):
+        raise FileError(
+            project.path,
+            "has the plugin on its tracks, but neither automation nor notes for it",
+            hint='automate X and Y, or choose other lanes with --map x="track/lane"',
+        )
+    return parts
+
+
+def _instance(project: Project, name: str) -> PluginInstance:
+    found = [i for i in project.instances if i.track.casefold() == name.casefold()]
+    if name.isdecimal() and 1 <= int(name) <= len(project.instances):
+        found = found or [project.instances[int(name) - 1]]
+    if len(found) != 1:
+        choice = ", ".join(f"{n} ({i.track})" for n, i in enumerate(project.instances, start=1)) or "none at all"
+        raise InputError(f"{project.path} has {len(found)} instances called {name!r}, expected one of: {choice}")
+    return found[0]
+
+
+def _player(shelf: InstrumentShelf, state: PluginState | None, instrument: str | PathLike[str] | None) -> Instrument:
+    if instrument is not None:
+        return Instrument.load(instrument)
+    return shelf.get(state.instrument if state else None)
+
+
+def _values(state: PluginState | None) -> dict[str, float]:
+    """What a state says of the parameters that a render can set."""
+    values = state.parameters if state else {}
+    return {key: value for key, value in values.items() if not parameters.by_key(key).read_only}
+
+
 def lanes_to_play(project: Project, mapping: Mapping[str, str] | None = None) -> dict[str, Lane]:
     """Parameter key -> the lane that drives it.
 
@@ -153,45 +244,61 @@ def render(
     lanes: Mapping[str, Lane] | None = None,
     progress: Progress | None = None,
 ) -> Render:
-    """Render a project's lanes to a file.
-
-    A mono autoencoder gives a mono file. With effects its sound is first copied to two channels, since most effects
-    are wider than that.
+    """Render a project's lanes to a file, with one instrument; see `render_parts`.
 
     Args:
+        lanes: parameter key -> lane, values 0..1 of the parameter's range; None for `lanes_to_play(project)`.
+    """
+    settings = settings or RenderSettings()
+    played = dict(lanes if lanes is not None else lanes_to_play(project))
+    part = Part("", instrument, played, settings.constants, list(notes_as_midi(project)))
+    return render_parts([part], project, out, settings, progress=progress)
+
+
+def render_parts(
+    parts: Sequence[Part],
+    project: Project,
+    out: str | PathLike[str],
+    settings: RenderSettings | None = None,
+    *,
+    stems: str | PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Render:
+    """Render parts, mixed, to a file.
+
+    A mono autoencoder gives a mono file. With effects, or beside a stereo one, its sound is first copied to two
+    channels, since most effects are wider than that.
+
+    Args:
+        parts: one or more; they play in the project's tempo.
         out: its suffix (.wav, .flac, .mp3, .ogg) names the format. It appears once it is complete; if the render is
             interrupted or fails, the file that was there before stays.
-        lanes: parameter key -> lane, values 0..1 of the parameter's range; None for `lanes_to_play(project)`.
+        stems: a folder (made if need be) that gets each part by itself, without effects, as TRACK and `out`'s suffix.
     Raises:
         InputError: a format or sample rate that cannot be written, or an impossible range.
         FileError: the file cannot be written (no such folder, disk full, …).
     """
     path, settings = Path(out), settings or RenderSettings()
-    played = dict(lanes if lanes is not None else lanes_to_play(project))
-    sample_rate = settings.sample_rate or instrument.autoencoder.sample_rate
+    sample_rate = settings.sample_rate or max(part.instrument.autoencoder.sample_rate for part in parts)
     _check_format(path, sample_rate)
     start, end = settings.start, settings.end
     if end is None:
-        end = max((_end_of(lane, project.tempo_map) for lane in played.values()), default=0.0)
+        end = max((_end_of_part(part, project.tempo_map) for part in parts), default=0.0)
     _check_range(start, end)
 
     began = time.perf_counter()
-    plain = {key: PlainLane(lane, parameters.by_key(key)) for key, lane in played.items()}
-    sound = render_batch(
-        instrument,
-        plain,
-        project.tempo_map,
-        sample_rate,
-        start,
-        end,
-        seed=settings.seed,
-        constants={key: value for key, value in settings.constants.items() if key not in plain},
-        midi=notes_as_midi(project),
-    )
-    channels = 2 if settings.effects else instrument.autoencoder.channels
+    sounds = [_sound(part, project.tempo_map, sample_rate, start, end, settings.seed) for part in parts]
+    channels = 2 if settings.effects else max(part.instrument.autoencoder.channels for part in parts)
     levels = Levels()
-    with replacing(path) as beside, _writer(beside, sample_rate, channels) as writer:
-        for block in _through(settings.effects, sound, sample_rate, channels):
+    with ExitStack() as files:
+        beside = files.enter_context(replacing(path))
+        writer = files.enter_context(_writer(beside, sample_rate, channels))
+        stem_writers = []
+        for part, stem in zip(parts, stem_paths(parts, stems, path.suffix), strict=False):  # perhaps no stems
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            own = files.enter_context(replacing(stem))
+            stem_writers.append(files.enter_context(_writer(own, sample_rate, part.instrument.autoencoder.channels)))
+        for block in _through(settings.effects, _mixed(sounds, stem_writers, channels), sample_rate, channels):
             writer.write(block)
             levels.add(block)
             if progress:
@@ -206,15 +313,69 @@ def render(
         rms_dbfs=levels.rms_dbfs,
         realtime_factor=seconds / (time.perf_counter() - began),
         start=start,
-        lanes=played,
+        lanes=parts[0].lanes,
         tempo_map=project.tempo_map,
         markers=tuple((marker.name, float(project.tempo_map.seconds_at(marker.beat))) for marker in project.markers),
     )
 
 
-def notes_as_midi(project: Project) -> Iterator[TimedMidi]:
-    """The project's notes as note-on and note-off messages; they count where the parameter Run is at Notes."""
+def stem_paths(parts: Sequence[Part], folder: str | PathLike[str] | None, suffix: str) -> list[Path]:
+    """Where each part's own file goes; none without a folder. Tracks of one name are numbered."""
+    if folder is None:
+        return []
+    names: list[str] = []
+    for index, part in enumerate(parts, start=1):
+        plain = re.sub(r"[^\w .()-]", "_", part.name).strip(" .") or f"part {index}"
+        names.append(f"{plain} {index}" if plain in names else plain)
+    return [Path(folder) / f"{name}{suffix}" for name in names]
+
+
+def _sound(part: Part, tempo_map: TempoMap, sample_rate: int, start: float, end: float, seed: int) -> Iterator[Audio]:
+    plain = {key: PlainLane(lane, parameters.by_key(key)) for key, lane in part.lanes.items()}
+    return render_batch(
+        part.instrument,
+        plain,
+        tempo_map,
+        sample_rate,
+        start,
+        end,
+        seed=seed,
+        constants={key: value for key, value in part.constants.items() if key not in plain},
+        midi=iter(part.midi),
+    )
+
+
+def _mixed(sounds: Sequence[Iterator[Audio]], stems: Sequence[Any], channels: int) -> Iterator[Audio]:
+    """The sum of sounds that come in blocks of their own; what is mono goes to every channel.
+
+    `stems`: a writer for each of them, or none.
+    """
+    waiting: list[Audio | None] = [None] * len(sounds)
+    while True:
+        for index, sound in enumerate(sounds):
+            while (block := waiting[index]) is None or not block.shape[1]:
+                following = next(sound, None)
+                if following is None:
+                    return  # all are equally long
+                waiting[index] = following
+        blocks = [block for block in waiting if block is not None]
+        frames = min(block.shape[1] for block in blocks)
+        mix: Audio = np.zeros((channels, frames), dtype=np.float32)
+        for index, block in enumerate(blocks):
+            mix += block[:, :frames]
+            if stems:
+                stems[index].write(np.ascontiguousarray(block[:, :frames]))
+            waiting[index] = block[:, frames:]
+        yield mix
+
+
+def notes_as_midi(project: Project, track: str | None = None) -> Iterator[TimedMidi]:
+    """The project's notes (those of one track, and those that have none) as note-on and note-off messages; they count
+    where the parameter Run is at Notes.
+    """
     for note in project.notes:
+        if track is not None and note.track not in ("", track):
+            continue
         begin, end = project.tempo_map.seconds_at([note.beat, note.beat + note.duration]).tolist()
         yield TimedMidi(begin, bytes((0x90 | note.channel, note.key, max(1, round(note.velocity * 127)))))
         yield TimedMidi(end, bytes((0x80 | note.channel, note.key, 0)))
@@ -270,6 +431,12 @@ def _check_format(path: Path, sample_rate: int) -> None:
         raise InputError(
             f"{path}: MP3 has no {sample_rate} Hz; use {', '.join(map(str, MP3_SAMPLE_RATES))} Hz or another format"
         )
+
+
+def _end_of_part(part: Part, tempo_map: TempoMap) -> float:
+    """The last breakpoint; the last note's end where there are no lanes."""
+    ends = [_end_of(lane, tempo_map) for lane in part.lanes.values()]
+    return max(ends or [message.seconds for message in part.midi], default=0.0)
 
 
 def _end_of(lane: Lane, tempo_map: TempoMap) -> float:

@@ -15,9 +15,10 @@ from terrain_core.parameters import by_key
 from terrain_core.plugin_state import InstrumentReference, PluginState
 from terrain_core.terrain import Terrain
 from terrain_plugin.bridge import protocol
-from terrain_plugin.bridge.processor import InstrumentShelf, TerrainProcessor, _sorted_out, _transport
+from terrain_plugin.bridge.processor import TerrainProcessor, _sorted_out, _transport
 from terrain_plugin.bridge.protocol import EventKind, RequestFlag
 from terrain_plugin.bridge.shared_memory import Request
+from terrain_plugin.instrument_shelf import InstrumentShelf
 from terrain_plugin.shipped import DEFAULT_INSTRUMENT
 
 NO_AUDIO = np.zeros((2, 4096), np.float32)

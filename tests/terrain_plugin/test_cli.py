@@ -78,12 +78,13 @@ def test_lanes_are_listed(terrain, gesture):
 
 def test_lanes_json_is_what_others_build_on(terrain, gesture):
     found = json.loads(terrain("lanes", gesture, "--json").out)
-    assert list(found) == ["format", "lanes", "tempo", "meters", "markers", "unknown"]
+    parts = ["format", "lanes", "tempo", "meters", "markers", "tracks", "instances", "repairs", "unknown"]
+    assert list(found) == parts
     project = read(gesture)
     by_key = {lane["key"]: lane for lane in found["lanes"]}
     assert set(by_key) >= {"x", "y", "pressure"}
     lane = project.lanes_by_key()["x"]
-    assert list(by_key["x"]) == ["name", "key", "track", "plugin", "points"]
+    assert list(by_key["x"]) == ["name", "key", "track", "plugin", "active", "points"]
     for point, expected in zip(by_key["x"]["points"], lane.points, strict=True):
         assert point["beat"] == expected.time
         assert point["value"] == expected.value
@@ -99,7 +100,8 @@ def test_render_json_says_what_was_written(terrain, gesture, instrument_file, tm
         "render", gesture, "-i", instrument_file, "-o", out, "--from", "1", "--to", "4b", "--sr", "48000", "--json"
     )
     said = json.loads(done.out)
-    assert list(said) == ["out", "seconds", "sample_rate", "channels", "peak_dbfs", "rms_dbfs", "realtime_factor"]
+    measured = ["seconds", "sample_rate", "channels", "peak_dbfs", "rms_dbfs", "realtime_factor"]
+    assert list(said) == ["out", *measured, "stems"]
     assert (said["out"], said["sample_rate"], said["channels"]) == (str(out), 48000, 1)
     assert said["seconds"] == pytest.approx(4 * 60 / 96 - 1)
     sound, rate = soundfile.read(out)

@@ -96,9 +96,8 @@ class MidiEvents:
     tempi: list[tuple[float, float]] = field(default_factory=list)
     meters: list[tuple[float, int, int]] = field(default_factory=list)
     markers: list[tuple[float, str]] = field(default_factory=list)
-    rows_of_notes: list[tuple[float, float, int, int, int]] = field(
-        default_factory=list
-    )  # tick, end, channel, key, velocity
+    # tick, end, channel, key, velocity, track
+    rows_of_notes: list[tuple[float, float, int, int, int, str]] = field(default_factory=list)
     zone_members: dict[int, set[int]] = field(default_factory=dict)  # master channel -> member channels
     written: list[_Stream] = field(default_factory=list)  # what the latest event was added to
 
@@ -159,7 +158,7 @@ class MidiEvents:
         end = messages[-1][0] if messages else 0
         for (channel, key), starts in sounding.items():
             for start, velocity in starts:
-                self.rows_of_notes.append((start, end, channel, key, velocity))
+                self.rows_of_notes.append((start, end, channel, key, velocity, track))
                 left[f"a note without an end (channel {channel + 1}, key {key}), ended with the track"].append(start)
         for what, ticks in left.items():
             times = f"{len(ticks)} times " if len(ticks) > 1 else ""
@@ -171,7 +170,7 @@ class MidiEvents:
             sounding[pitch].append((tick, message.velocity))
         elif sounding[pitch]:
             start, velocity = sounding[pitch].pop(0)
-            self.rows_of_notes.append((start, tick, *pitch, velocity))
+            self.rows_of_notes.append((start, tick, *pitch, velocity, self.tracks[-1].name))
         else:
             left["note_off without a note"].append(tick)
 
@@ -240,8 +239,8 @@ class MidiEvents:
         """The notes, in order."""
         beats = self.ticks_per_beat
         return [
-            Note(tick / beats, (end - tick) / beats, channel, key, velocity / 127)
-            for tick, end, channel, key, velocity in sorted(self.rows_of_notes)
+            Note(tick / beats, (end - tick) / beats, channel, key, velocity / 127, track)
+            for tick, end, channel, key, velocity, track in sorted(self.rows_of_notes)
         ]
 
     def named_places(self) -> list[Marker]:
@@ -293,7 +292,7 @@ class MidiEvents:
             if stream.channel in members and stream.source in MPE_DIMENSION:
                 for tick, value in zip(*stream.resolved(), strict=True):
                     events.append((tick, 1, stream.channel, MPE_DIMENSION[stream.source], value))
-        for start, end, channel, _, _ in self.rows_of_notes:
+        for start, end, channel, *_ in self.rows_of_notes:
             if channel in members:
                 events += [(start, 2, channel, "start", 0.0), (end, 0, channel, "end", 0.0)]
         return sorted(events, key=lambda event: event[:2])

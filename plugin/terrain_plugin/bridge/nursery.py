@@ -24,7 +24,6 @@ from terrain_core.errors import InputError, TerrainError
 from terrain_core.plugin_state import PluginState
 from terrain_plugin.bridge.log import banner, log_path, start_anew_if_large, start_logging
 from terrain_plugin.bridge.messages import Connection, Received
-from terrain_plugin.bridge.processor import InstrumentShelf
 from terrain_plugin.bridge.protocol import (
     ENDED_RECORD,
     HELLO_RECORD,
@@ -34,6 +33,7 @@ from terrain_plugin.bridge.protocol import (
     Message,
 )
 from terrain_plugin.bridge.server import serve
+from terrain_plugin.instrument_shelf import InstrumentShelf
 
 log = logging.getLogger("engine")
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from terrain_core.engine import Block, Engine, MidiEvent, NoteExpression, ParameterPoint, Transport
-from terrain_core.errors import FileError
 from terrain_core.instrument import Instrument
 from terrain_core.parameters import DEFAULTS, by_key
-from terrain_core.plugin_state import InstrumentReference, PluginState
+from terrain_core.plugin_state import PluginState
 from terrain_plugin.bridge import protocol
 from terrain_plugin.bridge.protocol import CHANNELS, EventKind, RequestFlag
 from terrain_plugin.bridge.shared_memory import Request
-from terrain_plugin.shipped import DEFAULT_INSTRUMENT
+from terrain_plugin.instrument_shelf import InstrumentShelf
 
 ENDLESS_TAIL: Final = 0xFFFFFFFF
 """An instrument in run mode Free sounds without an end."""
@@ -41,45 +37,6 @@ _PLAYING, _RECORDING, _CYCLE, _HAS_CYCLE = (_FLAGS[name] for name in ("PLAYING",
 _HAS_BEAT, _HAS_BPM, _HAS_SECONDS = (_FLAGS[name] for name in ("HAS_BEAT", "HAS_BPM", "HAS_SECONDS"))
 _HAS_BAR, _HAS_METER = (_FLAGS[name] for name in ("HAS_BAR", "HAS_METER"))
 _PARAMETER, _MIDI, _NOTE_ON, _NOTE_OFF, _NOTE_CHOKE, _NOTE_EXPRESSION = (int(kind) for kind in EventKind)
-
-
-class InstrumentShelf:
-    """Instruments that were opened, by SHA-256. An engine that is forked off shares what stands on it."""
-
-    def __init__(self) -> None:
-        self._instruments: dict[str, Instrument] = {}
-
-    def get(self, reference: InstrumentReference | None) -> Instrument:
-        """The instrument that a state names; the built-in one for None.
-
-        Raises:
-            FileError: neither the file nor a copy in the state can be opened.
-        """
-        key = reference.sha256 if reference else ""
-        if key not in self._instruments:
-            self._instruments[key] = _open(reference) if reference else Instrument.load(DEFAULT_INSTRUMENT)
-        return self._instruments[key]
-
-
-def _open(reference: InstrumentReference) -> Instrument:
-    path = Path(reference.path)
-    found = _sha256(path)
-    if found == reference.sha256:
-        return Instrument.load(path)
-    if hashlib.sha256(reference.embedded).hexdigest() == reference.sha256:
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / f"{Path(reference.name).name or 'instrument'}.terrain"
-            copy.write_bytes(reference.embedded)
-            return Instrument.load(copy)
-    what = "is another file now than when the project was saved" if found else "is not there any more"
-    raise FileError(path, f"{what}, and the project holds no copy of it", hint="bring it back, or choose another one")
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""
 
 
 class TerrainProcessor:

@@ -15,7 +15,7 @@ import numpy as np
 
 from terrain_core.errors import TerrainError
 from terrain_plugin.bridge.messages import Connection, Received
-from terrain_plugin.bridge.processor import InstrumentShelf, TerrainProcessor
+from terrain_plugin.bridge.processor import TerrainProcessor
 from terrain_plugin.bridge.protocol import (
     PROTOCOL_VERSION,
     READY_RECORD,
@@ -25,6 +25,7 @@ from terrain_plugin.bridge.protocol import (
     RequestFlag,
 )
 from terrain_plugin.bridge.shared_memory import Request, SharedMemory
+from terrain_plugin.instrument_shelf import InstrumentShelf
 
 log = logging.getLogger("engine")
 

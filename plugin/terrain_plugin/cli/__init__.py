@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from terrain_plugin.cli import instrument_commands, plugin_commands, project_commands
+from terrain_plugin.cli import daw_commands, instrument_commands, plugin_commands, project_commands
 from terrain_plugin.cli.console import Commands
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command()(instrument_commands.info)
 app.command("map")(instrument_commands.map_)
 app.command()(instrument_commands.fit)
 app.command()(instrument_commands.convert)
+app.add_typer(daw_commands.app, name="daw")
 app.add_typer(plugin_commands.app, name="plugin")
 
 

@@ -18,7 +18,22 @@ if TYPE_CHECKING:
     from terrain_daws import Project
     from terrain_plugin.render import Render
 
-ProjectFile = Annotated[Path, typer.Argument(metavar="PROJECT", help="A DAWproject or MIDI file.", show_default=False)]
+ProjectFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PROJECT",
+        help="A project of REAPER, Ardour or Ableton Live, a DAWproject, or a MIDI file.",
+        show_default=False,
+    ),
+]
+TempoLaw = Annotated[
+    str,
+    typer.Option(
+        "--law",
+        metavar="LAW",
+        help="Tempo ramps of Ableton Live: daw, as Live plays them in steps, or theoretical, as drawn.",
+    ),
+]
 
 
 def demo(
@@ -58,17 +73,16 @@ def demo(
     print(f"the terrain and the way through it: {terrain_picture}")
 
 
-def lanes(project: ProjectFile, as_json: AsJson = False) -> None:
-    """Show what was found in a project: lanes, tempo, meters, markers, and what was not understood.
+def lanes(project: ProjectFile, law: TempoLaw = "daw", as_json: AsJson = False) -> None:
+    """Show what was found in a project: our plugin, lanes, tempo, meters, markers, and what was not understood.
 
     \b
     Examples:
-      terrain lanes song.dawproject
+      terrain lanes song.rpp
+      terrain lanes song.als --law theoretical
       terrain lanes gesture.mid --json
     """
-    from terrain_daws import read
-
-    found = read(project)
+    found = _read(project, law)
     if as_json:
         print_json(found.as_dict())
     else:
@@ -83,7 +97,10 @@ def render(
     instrument: Annotated[
         Path | None,
         typer.Option(
-            "--instrument", "-i", metavar="NAME.terrain", help="What plays. Default: the built-in instrument."
+            "--instrument",
+            "-i",
+            metavar="NAME.terrain",
+            help="What plays. Default: what the project says, or the built-in instrument.",
         ),
     ] = None,
     mapping: Annotated[
@@ -97,7 +114,9 @@ def render(
     constants: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Set a parameter that no lane drives, e.g. level=-6 or run=Notes."
+            "--set",
+            metavar="KEY=VALUE",
+            help="Set a parameter that no lane drives, e.g. level=-6 or run=Notes, whatever the project says.",
         ),
     ] = None,
     sample_rate: Annotated[
@@ -112,6 +131,21 @@ def render(
             show_default=False,
         ),
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--instance",
+            metavar="TRACK",
+            help="Play the plugin on this track alone (its name or number), muted or not.",
+            show_default=False,
+        ),
+    ] = None,
+    stems: Annotated[
+        Path | None,
+        typer.Option(
+            "--stems", metavar="FOLDER", help="Also write each instance of the plugin by itself.", show_default=False
+        ),
+    ] = None,
     start: Annotated[
         str, typer.Option("--from", metavar="TIME", help="Seconds (12.5), minutes (1:30) or beats (8b).")
     ] = "0",
@@ -119,6 +153,7 @@ def render(
         str | None, typer.Option("--to", metavar="TIME", help="Default: the last breakpoint of the lanes.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal samples.")] = 0,
+    law: TempoLaw = "daw",
     picture: Annotated[
         Path | None,
         typer.Option("--picture", metavar="PNG", help="Also draw waveform, spectrogram and lanes.", show_default=False),
@@ -127,45 +162,59 @@ def render(
 ) -> None:
     """Play a project's automation lanes into a sound file.
 
-    The lanes of the Latent Terrain plugin are found by themselves; any other
+    Wherever the project has the Latent Terrain plugin, its lanes, settings and
+    instrument are found by themselves, and what is heard of it is mixed; any other
     lane can drive a parameter through --map. Effects are pedalboard's (reverb,
     compressor, limiter, gain, delay, …) or VST3 plugins, their tail rendered out.
 
     \b
     Examples:
-      terrain render song.dawproject -o song.flac
+      terrain render song.rpp -o song.wav
+      terrain render song.dawproject -o song.flac --stems stems
       terrain render song.mid -o song.wav -i drums.terrain --map x="CC 1"
       terrain render song.mid -o song.mp3 --fx reverb:room_size=0.7 --fx limiter
       terrain render song.dawproject -o part.wav --from 8b --to 24b --json
     """
     from terrain_core.figures import save_figure
-    from terrain_core.instrument import Instrument
-    from terrain_daws import read
-    from terrain_plugin.render import RenderSettings, lanes_to_play
-    from terrain_plugin.render import render as render_project
-    from terrain_plugin.shipped import DEFAULT_INSTRUMENT
+    from terrain_plugin.render import RenderSettings, parts_to_play, render_parts, stem_paths
 
-    found = read(project)
+    found = _read(project, law)
     settings = RenderSettings(
         sample_rate=sample_rate,
         start=parse_time(start, found.tempo_map),
         end=parse_time(end, found.tempo_map) if end is not None else None,
         seed=seed,
-        constants=_constants(constants or []),
         effects=_effects(fx or []),
     )
-    played = lanes_to_play(found, parse_assignments(mapping or [], 'KEY="LANE", e.g. x="Filter Cutoff"'))
-    player = Instrument.load(instrument or DEFAULT_INSTRUMENT)
+    parts = parts_to_play(
+        found,
+        parse_assignments(mapping or [], 'KEY="LANE", e.g. x="Filter Cutoff"'),
+        instrument=instrument,
+        constants=_constants(constants or []),
+        only=only,
+    )
     left = f"{out} is as it was before" if out.exists() else f"{out} was not written"
     with interruptible(left), progress("rendering", quiet=as_json) as report:
-        result = render_project(found, player, out, settings, lanes=played, progress=report)
+        result = render_parts(parts, found, out, settings, stems=stems, progress=report)
     if picture:
         with interruptible(f"{out} is complete, {picture} was not drawn"):
             save_figure(result.figure(), picture)
+    written = [str(path) for path in stem_paths(parts, stems, out.suffix)]
     if as_json:
-        print_json(_as_json(result))
-    else:
-        _print_result(result)
+        print_json({**_as_json(result), "stems": written})
+        return
+    _print_result(result)
+    for path in written:
+        print(f"stem: {path}")
+
+
+def _read(project: Path, law: str) -> Project:
+    from terrain_daws import read
+    from terrain_daws.reading import LAWS
+
+    if law not in LAWS:
+        raise InputError(f"no tempo law {law!r}, expected {' or '.join(LAWS)}")
+    return read(project, "theoretical" if law == "theoretical" else "daw")
 
 
 def _constants(texts: list[str]) -> dict[str, float]:
@@ -232,6 +281,15 @@ def _print_lanes(project: Project) -> None:
             ("beat ", "seconds ", "name"),
             [_row({k: m[k] for k in ("beat", "seconds", "name")}) for m in facts["markers"]],
         )
+    if facts["instances"]:
+        columns = ("number ", "track", "name", "format", "instrument", "heard")
+        instances = [
+            (number, i["track"], i["name"], i["format"], i["instrument"] or "built-in", i["silenced_by"] or "yes")
+            for number, i in enumerate(facts["instances"], start=1)
+        ]
+        print_table("Latent Terrain", columns, instances)
+    for repair in facts["repairs"]:
+        print(f"mended: {repair}")
     for unknown in facts["unknown"]:
         print(f"not understood: {unknown}")
 
