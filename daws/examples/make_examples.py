@@ -1,11 +1,9 @@
-"""Writes `gesture.mid` and `gesture.dawproject`: one gesture on X, Y and Pressure, over a tempo ramp and a new meter.
+"""Writes the example projects: one gesture on X, Y and Pressure, over a tempo ramp and a new meter, in every format.
 
     python daws/examples/make_examples.py [FOLDER]
 
 The same seed gives the same bytes. The gesture is composed as straight lines between breakpoints over beats
-(`compose`). The DAWproject has them as they are, on the plugin's parameters, with a true tempo ramp. The MIDI file has
-what MIDI can: 14-bit controllers 16, 17 and 18 every 1/48 beat, and a tempo step every eighth note, each as long as
-the ramp takes for it.
+(`compose`); `terrain_daws.write` puts it into each format as far as that holds such a thing.
 """
 
 from __future__ import annotations
@@ -13,31 +11,24 @@ from __future__ import annotations
 import math
 import random
 import sys
-import uuid
-import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 
-import mido
-import numpy as np
-from lxml import etree
-
-from terrain_core import identity, parameters
+from terrain_core import parameters
 from terrain_core.lanes import Lane
 from terrain_core.tempo import Meter, TempoMap, TempoPoint
+from terrain_daws import Marker, PluginInstance, Project, write
 
 SEED = 7
 TICKS_PER_BEAT = 960
-CONTROL_TICKS = 20  # 1/48 beat: 8 to 13 ms
-TEMPO_STEP = 0.5  # beats
 
 GATHERING, FIGURES, RELEASE, END = 16.0, 24.0, 45.0, 56.0
 TEMPO = TempoMap(
     [TempoPoint(0, 96), TempoPoint(GATHERING, 96, "linear-beats"), TempoPoint(FIGURES, 132)],
     [Meter(0, 4, 4), Meter(FIGURES, 7, 8)],
 )
-MARKERS = [("Drift", 0.0), ("Gathering", GATHERING), ("Figures", FIGURES), ("Release", RELEASE)]
-CONTROLLERS = {"x": 16, "y": 17, "pressure": 18}
+MARKERS = [Marker("Drift", 0.0), Marker("Gathering", GATHERING), Marker("Figures", FIGURES), Marker("Release", RELEASE)]
+TRACK = "Terrain"
+EXAMPLES = ("gesture.rpp", "gesture.dawproject", "gesture/gesture.ardour", "gesture.als", "gesture.mid")
 
 Line = list[tuple[float, float]]  # (beat, value 0..1), joined by straight lines; two on one beat are a jump
 
@@ -164,164 +155,22 @@ def _lane(key: str, line: Line) -> Lane:
     )
 
 
-# --- MIDI -----------------------------------------------------------------------------------------------------------
+# --- the projects ---------------------------------------------------------------------------------------------------
 
 
-def write_midi(lanes: dict[str, Lane], path: Path) -> None:
-    """Type 1: a track with tempo, meters and markers, and one with the controllers."""
-    file = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_BEAT)
-    file.tracks += [_track(_conductor()), _track(_control_changes(lanes))]
-    file.save(path)
-
-
-def _conductor() -> Iterable[tuple[int, mido.MetaMessage]]:
-    yield 0, mido.MetaMessage("track_name", name="Conductor")
-    for meter in TEMPO.meters:
-        yield (
-            _tick(meter.beat),
-            mido.MetaMessage("time_signature", numerator=meter.numerator, denominator=meter.denominator),
-        )
-    for name, beat in MARKERS:
-        yield _tick(beat), mido.MetaMessage("marker", text=name)
-    steps = [0.0, *np.arange(GATHERING, FIGURES + TEMPO_STEP, TEMPO_STEP).tolist()]
-    for beat, end in zip(steps, [*steps[1:], END], strict=True):
-        seconds = float(TEMPO.seconds_at(end) - TEMPO.seconds_at(beat))
-        yield _tick(beat), mido.MetaMessage("set_tempo", tempo=round(seconds / (end - beat) * 1e6))
-
-
-def _control_changes(lanes: dict[str, Lane]) -> Iterable[tuple[int, mido.Message | mido.MetaMessage]]:
-    yield 0, mido.MetaMessage("track_name", name="Terrain")
-    ticks = np.arange(0, _tick(END) + 1, CONTROL_TICKS)
-    for key, controller in CONTROLLERS.items():
-        numbers = np.rint(lanes[key].sample(ticks / TICKS_PER_BEAT) * 0x3FFF).astype(int)
-        changed = np.append(True, np.diff(numbers) != 0)
-        for tick, number in zip(ticks[changed].tolist(), numbers[changed].tolist(), strict=True):
-            yield tick, mido.Message("control_change", control=controller, value=number >> 7)
-            yield tick, mido.Message("control_change", control=controller + 32, value=number & 0x7F)
-
-
-def _track(timed: Iterable[tuple[int, mido.Message | mido.MetaMessage]]) -> mido.MidiTrack:
-    track, now = mido.MidiTrack(), 0
-    for tick, message in sorted(timed, key=lambda row: row[0]):
-        track.append(message.copy(time=tick - now))
-        now = tick
-    track.append(mido.MetaMessage("end_of_track", time=max(_tick(END) - now, 0)))
-    return track
-
-
-def _tick(beat: float) -> int:
-    return round(beat * TICKS_PER_BEAT)
-
-
-# --- DAWproject -----------------------------------------------------------------------------------------------------
-
-
-def write_dawproject(lanes: dict[str, Lane], path: Path) -> None:
-    """Not compressed and dated 1980, so that equal contents make equal files whatever zlib is at hand."""
-    documents = {"project.xml": _project_xml(lanes), "metadata.xml": _metadata_xml()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name, root in documents.items():
-            text = etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True)
-            archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), text)
-
-
-def _project_xml(lanes: dict[str, Lane]) -> etree._Element:
-    project = etree.Element("Project", version="1.0")
-    _add(project, "Application", name=identity.PLUGIN_NAME, version="0.1.0")
-    transport = _add(project, "Transport")
-    _add(transport, "Tempo", unit="bpm", min=20, max=666, value=TEMPO.points[0].bpm, id="tempo", name="Tempo")
-    first = TEMPO.meters[0]
-    _add(transport, "TimeSignature", denominator=first.denominator, numerator=first.numerator, id="meter")
-    structure = _add(project, "Structure")
-    _add_track(structure, lanes)
-    _add_master(structure)
-    arrangement = _add(project, "Arrangement", id="arrangement")
-    timeline = _add(arrangement, "Lanes", timeUnit="beats", id="lanes")
-    track_lanes = _add(timeline, "Lanes", track="track", id="track-lanes")
-    for key, lane in lanes.items():
-        points = _add(track_lanes, "Points", unit="normalized", id=f"points-{key}")
-        _add(points, "Target", parameter=f"parameter-{key}")
-        for point in lane.points:
-            _add(points, "RealPoint", value=point.value, interpolation="linear", time=point.time)
-    markers = _add(arrangement, "Markers", id="markers")
-    for name, beat in MARKERS:
-        _add(markers, "Marker", time=beat, name=name)
-    tempo = _add(arrangement, "TempoAutomation", unit="bpm", id="tempo-automation")
-    _add(tempo, "Target", parameter="tempo")
-    for change in TEMPO.points:
-        interpolation = "hold" if change.shape == "step" else "linear"
-        _add(tempo, "RealPoint", value=change.bpm, interpolation=interpolation, time=change.beat)
-    meters = _add(arrangement, "TimeSignatureAutomation", id="meter-automation")
-    _add(meters, "Target", parameter="meter")
-    for meter in TEMPO.meters:
-        _add(meters, "TimeSignaturePoint", numerator=meter.numerator, denominator=meter.denominator, time=meter.beat)
-    return project
-
-
-def _add_track(structure: etree._Element, lanes: dict[str, Lane]) -> None:
-    track = _add(structure, "Track", contentType="notes automation", loaded="true", id="track", name="Terrain")
-    channel = _add(track, "Channel", audioChannels=2, destination="master", role="regular", solo="false", id="channel")
-    plugin = _add(
-        _add(channel, "Devices"),
-        "Vst3Plugin",
-        deviceID=str(uuid.UUID(identity.VST3_CLASS_UUID)),
-        deviceName=identity.PLUGIN_NAME,
-        deviceRole="instrument",
-        deviceVendor=identity.VENDOR,
-        loaded="true",
-        id="plugin",
-        name=identity.PLUGIN_NAME,
-    )
-    listed = _add(plugin, "Parameters")
-    for key, lane in lanes.items():
-        _add(
-            listed,
-            "RealParameter",
-            unit="normalized",
-            min=0,
-            max=1,
-            value=lane.values[0],
-            parameterID=lane.parameter_id,
-            id=f"parameter-{key}",
-            name=lane.name,
-        )
-    _add(plugin, "Enabled", value="true", id="plugin-enabled", name="On/Off")
-    _add_fader(channel, "track")
-
-
-def _add_master(structure: etree._Element) -> None:
-    track = _add(structure, "Track", contentType="audio notes", loaded="true", id="master-track", name="Master")
-    _add_fader(_add(track, "Channel", audioChannels=2, role="master", solo="false", id="master"), "master")
-
-
-def _add_fader(channel: etree._Element, of: str) -> None:
-    _add(channel, "Mute", value="false", id=f"{of}-mute", name="Mute")
-    _add(channel, "Pan", unit="normalized", min=0, max=1, value=0.5, id=f"{of}-pan", name="Pan")
-    _add(channel, "Volume", unit="linear", min=0, max=2, value=1, id=f"{of}-volume", name="Volume")
-
-
-def _metadata_xml() -> etree._Element:
-    metadata = etree.Element("MetaData")
-    _add(metadata, "Title").text = "Gesture"
-    _add(metadata, "Artist").text = identity.VENDOR
-    _add(metadata, "Comment").text = "X, Y and Pressure over a tempo ramp and a change of meter"
-    return metadata
-
-
-def _add(parent: etree._Element, tag: str, **attributes: object) -> etree._Element:
-    return etree.SubElement(parent, tag, {name: _attribute(value) for name, value in attributes.items()})
-
-
-def _attribute(value: object) -> str:
-    return repr(float(value)) if isinstance(value, (float, np.floating)) else str(value)
+def project() -> Project:
+    """The gesture on one instance of the plugin, with its tempo, meters and markers."""
+    lanes = list(compose().values())
+    instance = PluginInstance(TRACK, lanes=lanes)
+    return Project("gesture", Path("gesture"), lanes=lanes, tempo_map=TEMPO, markers=MARKERS, instances=[instance])
 
 
 def main() -> None:
-    """Write both files beside this script, or into the folder that is named."""
+    """Write the examples beside this script, or into the folder that is named."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
-    lanes = compose()
-    write_midi(lanes, folder / "gesture.mid")
-    write_dawproject(lanes, folder / "gesture.dawproject")
+    for name in EXAMPLES:
+        for left_out in write(project(), folder / name):
+            print(f"{name}: not written: {left_out}")
 
 
 if __name__ == "__main__":

@@ -12,25 +12,31 @@ from the arrangement.
 from __future__ import annotations
 
 import math
+import zipfile
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from terrain_core import identity, parameters
+from terrain_core import identity
 from terrain_core.breakpoints import Doubles
 from terrain_core.errors import FileError, InputError
 from terrain_core.lanes import Lane, TimeUnit
+from terrain_core.plugin_state import LARGEST_STATE, PluginState
 from terrain_core.tempo import Meter, TempoMap, TempoPoint
+from terrain_core.vst3_preset import unpack_preset
 from terrain_daws.archive import open_archive, open_member
 from terrain_daws.clips import Fragment, Piece, cut, in_sequence
 from terrain_daws.controls import assign_keys
 from terrain_daws.dawproject.project_xml import LINEAR, MOST_POINTS, PROJECT_FILE, Document, PointRows, place
-from terrain_daws.project import Marker, Note, Project, Track
+from terrain_daws.dawproject.writing import DawprojectDocument, DevicePlace, LanePlace
+from terrain_daws.ours import is_our_id, key_of, read_state
+from terrain_daws.project import Marker, Note, PluginInstance, Project, Track
 
 OLD_PROJECT_FILE: Final = "project.json"
 MOST_PIECES: Final = 100_000
@@ -51,7 +57,7 @@ DEVICE_TAGS = {
     "Limiter",
 }
 SWITCH_TAGS = {"BoolParameter", "Mute", "Enabled", "Enable"}
-OUR_IDS = {identity.VST3_CLASS_UUID, identity.CLAP_ID}
+NO_TRACK: Final = Track("")
 # What an expression target is called in `controls.SOURCES_BY_KEY`.
 EXPRESSION_NAMES = {
     "channelController": "CC {controller}",
@@ -67,6 +73,7 @@ def read_dawproject(path: Path) -> Project:
         FileError: a damaged or hostile archive, XML that is not well-formed or has entities, a number that is none, an
         older version.
     """
+    data = path.read_bytes()
     with open_archive(path) as archive:
         names = archive.namelist()
         if PROJECT_FILE not in names and OLD_PROJECT_FILE in names:
@@ -77,7 +84,10 @@ def read_dawproject(path: Path) -> Project:
             )
         with open_member(path, archive, PROJECT_FILE) as stream:
             document = Document.parse(path, stream)
-    return _Reader(path, document).project()
+        reader = _Reader(path, document, archive)
+        project = reader.project()
+    project.document = DawprojectDocument(data, project, reader.lane_places, reader.device_places)
+    return project
 
 
 # --- what may be automated ------------------------------------------------------------------------------------------
@@ -95,33 +105,35 @@ class _Target:
     device_id: str = ""
     parameter_id: int | None = None
     is_ours: bool = False
+    instance: int = -1  # index into the project's instances
+    active: bool = True
     source: str = ""  # for expressions: as in `controls.SOURCES_BY_KEY`
 
     @property
     def key(self) -> str:
         """Our parameter's key, by its id or, where a file has none, by its name; "" for everything else."""
-        if not self.is_ours:
-            return ""
-        for parameter in parameters.PARAMETERS:
-            by_name = self.parameter_id is None and parameter.name.casefold() == self.name.casefold()
-            if parameter.id == self.parameter_id or by_name:
-                return parameter.key
-        return ""
+        return key_of(self.parameter_id, self.name) if self.is_ours else ""
+
+    def range_in(self, unit: str | None) -> tuple[float, float] | None:
+        """The values that are 0 and 1, in that unit; None where the file does not tell."""
+        unit = unit or self.unit
+        same_scale = unit == self.unit or {unit, self.unit} == {"linear", "normalized"}
+        if unit == "normalized":
+            return 0.0, 1.0
+        if self.bounds is not None and same_scale:
+            return self.bounds
+        if unit in UNBOUNDED_RANGES and (self.bounds is None or not same_scale):
+            return UNBOUNDED_RANGES[unit]
+        return None
 
     def normalised(self, values: Doubles, unit: str | None) -> Doubles | None:
         """0..1 of the parameter's range, beyond it clipped; None where the file does not tell the range in that
         unit.
         """
-        unit = unit or self.unit
-        same_scale = unit == self.unit or {unit, self.unit} == {"linear", "normalized"}
-        if unit == "normalized":
-            low, high = 0.0, 1.0
-        elif self.bounds is not None and same_scale:
-            low, high = self.bounds
-        elif unit in UNBOUNDED_RANGES and (self.bounds is None or not same_scale):
-            low, high = UNBOUNDED_RANGES[unit]
-        else:
+        bounds = self.range_in(unit)
+        if bounds is None:
             return None
+        low, high = bounds
         return (np.clip(values, low, high) - low) / (high - low)
 
 
@@ -140,11 +152,17 @@ class _Scope:
 class _Reader:
     """Walks the tree and gathers the project."""
 
-    def __init__(self, path: Path, document: Document) -> None:
+    def __init__(self, path: Path, document: Document, archive: zipfile.ZipFile) -> None:
         self.path = path
         self.document = document
+        self.archive = archive
+        self.instances: list[PluginInstance] = []
+        self.device_places: list[DevicePlace] = []
+        self.lane_places: list[LanePlace] = []
+        self.sources: dict[tuple[_Target, TimeUnit], list[tuple[Any, bool]]] = {}  # Points elements, and if in a clip
+        self.repairs: list[str] = []
         self.project_version = document.root.get("version", "")
-        self.tracks: dict[str, str] = {}  # id -> name
+        self.tracks: dict[str, Track] = {}  # by id
         self.targets: dict[str, _Target] = {}  # parameter id -> target
         self.timelines: dict[str, Any] = {}  # id -> element, for clips that refer to another's content
         self.fragments: dict[tuple[_Target, TimeUnit], list[Fragment]] = {}
@@ -163,9 +181,10 @@ class _Reader:
             if "id" in element.attrib:
                 self.timelines[element.get("id")] = element
         for structure in root.iterfind("Structure"):
-            self._structure(structure, track="")
+            self._hierarchy(structure)
+            self._structure(structure, NO_TRACK)
         for transport in root.iterfind("Transport"):
-            self._structure(transport, track="")
+            self._structure(transport, NO_TRACK)
         arrangement = root.find("Arrangement")
         scope = _Scope()
         if arrangement is not None:
@@ -185,44 +204,95 @@ class _Reader:
                 what = f" ({len(element)} in the clip launcher)" if element.tag == "Scenes" else ""
                 if len(element):
                     self._leave(element, f"{element.tag}{what} not read")
-        lanes, second = assign_keys(self._lanes())
+        found = list(self._lanes())
+        lanes, second = assign_keys([(target.source, lane) for target, lane in found])
+        for (target, _), lane in zip(found, lanes, strict=True):
+            if target.instance >= 0:
+                self.instances[target.instance].lanes.append(lane)
         return Project(
             format="dawproject",
             path=self.path,
-            tracks=[Track(name) for name in self.tracks.values()],
+            tracks=list(self.tracks.values()),
             lanes=lanes,
             tempo_map=self.tempo_map,
             markers=sorted(self.markers, key=lambda marker: marker.beat),
             notes=sorted(self.notes, key=lambda note: (note.beat, note.channel, note.key)),
             unknown=self.unknown + second,
+            instances=self.instances,
+            repairs=self.repairs,
         )
 
     # --- structure: tracks, devices, parameters ---
 
-    def _structure(self, parent: Any, track: str, device: Any = None) -> None:
-        """Enter every track's name and every parameter below `parent`, in the context of the track and the device it
-        belongs to.
-        """
+    def _hierarchy(self, structure: Any) -> None:
+        """Each track, the group that it lies in, and why it is not heard."""
+        channels = [channel for channel in structure.iter("Channel") if channel.get("solo") in ("true", "1")]
+        any_solo = bool(channels)
+        stack = [(track, "", "", False) for track in reversed(structure.findall("Track"))]
+        while stack:
+            element, folder, why, soloed = stack.pop()
+            name = element.get("name", "")
+            channel = element.find("Channel")
+            mute = channel.find("Mute") if channel is not None else None
+            muted = mute is not None and mute.get("value") in ("true", "1")
+            soloed = soloed or (channel is not None and channel.get("solo") in ("true", "1"))
+            is_master = channel is not None and channel.get("role") == "master"
+            silenced = "the track is muted" if muted else why
+            if not silenced and any_solo and not soloed and not is_master and element.find("Track") is None:
+                silenced = "another track is soloed"
+            self.tracks[element.get("id", "")] = Track(name, folder, silenced)
+            inner = f"the group {name!r} is muted" if muted else why
+            stack += [(track, name, inner, soloed) for track in reversed(element.findall("Track"))]
+
+    def _structure(self, parent: Any, track: Track, device: Any = None) -> None:
+        """Enter every parameter below `parent`, in the context of the track and the device it belongs to."""
         stack = [(parent, track, device)]
         while stack:
             element, track, device = stack.pop()
             if element.tag == "Track":
-                track = element.get("name", "")
-                self.tracks[element.get("id", "")] = track
+                track = self.tracks.get(element.get("id", ""), Track(element.get("name", "")))
             elif element.tag in DEVICE_TAGS:
                 device = element
-                self._report_state(element, track)
+                if _is_ours(element):
+                    self._instance(element, track)
             elif "id" in element.attrib and _is_parameter(element):
-                self.targets[element.get("id")] = self._target(element, track, device)
+                self.targets[element.get("id")] = self._target(element, track.name, device)
             stack += [(child, track, device) for child in reversed(element) if isinstance(child.tag, str)]
 
-    def _report_state(self, device: Any, track: str) -> None:
-        state = device.find("State")
-        if state is not None and _is_ours(device):
-            self._leave(state, f"the plugin's state {state.get('path', '')!r} on track {track!r} is not read")
+    def _instance(self, device: Any, track: Track) -> None:
+        self.instances.append(
+            PluginInstance(
+                track=track.name,
+                name=device.get("name") or _device_name(device),
+                plugin_format="clap" if device.tag == "ClapPlugin" else "vst3",
+                state=self._state(device),
+                silenced_by=_switched_off(device) or track.silenced_by,
+                position=place(device),
+            )
+        )
+        self.device_places.append(DevicePlace(_ordinal(device), track.name))
+
+    def _state(self, device: Any) -> PluginState | None:
+        """The state in the file that a device names: a .vstpreset, or as a CLAP saves it."""
+        element = device.find("State")
+        if element is None:
+            return None
+        name = element.get("path", "")
+        try:
+            with open_member(self.path, self.archive, name) as stream:
+                data = stream.read(LARGEST_STATE + 1)
+            if data.startswith(b"VST3"):
+                return unpack_preset(data, self.path)
+            state, problem = read_state(data)
+        except FileError as error:
+            state, problem = None, error.problem
+        if state is None:
+            self.repairs.append(f"{place(element)}: the plugin's state {name!r}: {problem}; its defaults are taken")
+        return state
 
     def _target(self, element: Any, track: str, device: Any) -> _Target:
         number = self.document.number
+        ours = _is_ours(device)
         return _Target(
             name=element.get("name") or element.tag,
             unit=element.get("unit", "linear"),
@@ -231,7 +301,9 @@ class _Reader:
             device=_device_name(device),
             device_id=device.get("deviceID", "") if device is not None else "",
             parameter_id=int(number(element, "parameterID")) if "parameterID" in element.attrib else None,
-            is_ours=_is_ours(device),
+            is_ours=ours,
+            instance=len(self.instances) - 1 if ours else -1,
+            active=device is None or not _switched_off(device),
         )
 
     def _bounds(self, element: Any) -> tuple[float, float] | None:
@@ -329,8 +401,8 @@ class _Reader:
                 f"<{element.tag}> counts in {unit} within a clip that counts in {scope.unit}; taken as {scope.unit}",
             )
             unit = scope.unit
-        track = self.tracks.get(element.get("track", ""), scope.track)
-        return replace(scope, unit=unit, track=track)
+        named = self.tracks.get(element.get("track", ""))
+        return replace(scope, unit=unit, track=named.name if named else scope.track)
 
     def _children(self, element: Any, scope: _Scope) -> None:
         for child in element:
@@ -409,6 +481,7 @@ class _Reader:
         key = (target if target.track else replace(target, track=scope.track), scope.unit)
         for fragment in self._placed(element, times, normalised, codes, scope):
             self.fragments.setdefault(key, []).append(fragment)
+        self.sources.setdefault(key, []).append((element, scope.pieces is not None))
 
     def _automated(self, element: Any, scope: _Scope) -> _Target | None:
         target = element.find("Target")
@@ -463,7 +536,7 @@ class _Reader:
                 begin, end = time + piece.origin, min(time + duration, piece.end) + piece.origin
                 if scope.unit == "seconds":
                     begin, end = (float(self.tempo_map.beats_at(seconds)) for seconds in (begin, end))
-                self.notes.append(Note(begin, end - begin, channel, key, velocity))
+                self.notes.append(Note(begin, end - begin, channel, key, velocity, scope.track))
 
     def _markers(self, element: Any, scope: _Scope) -> None:
         for marker in element.iterfind("Marker"):
@@ -477,7 +550,7 @@ class _Reader:
         if files or element.tag != "Clips":
             self._leave(element, f"{what} on track {scope.track!r} not read")
 
-    def _lanes(self) -> Iterator[tuple[str, Lane]]:
+    def _lanes(self) -> Iterator[tuple[_Target, Lane]]:
         for (target, unit), fragments in self.fragments.items():
             fragments = in_sequence(fragments)
             times = np.concatenate([fragment.times for fragment in fragments])
@@ -494,15 +567,36 @@ class _Reader:
                     plugin=target.device,
                     plugin_id=target.device_id,
                     parameter_id=target.parameter_id,
+                    active=target.active,
                 )
             except InputError as error:
                 raise FileError(
                     self.path, f"{target.name} on track {target.track!r}: {error}", position=PROJECT_FILE
                 ) from None
-            yield target.source, lane
+            self.lane_places.append(self._lane_place(target, unit))
+            yield target, lane
+
+    def _lane_place(self, target: _Target, unit: TimeUnit) -> LanePlace:
+        (element, in_clip), *others = self.sources[target, unit]
+        bounds = target.range_in(element.get("unit")) or (0.0, 1.0)
+        kind = self.document.points[element].kind
+        return LanePlace(-1 if in_clip or others else _ordinal(element), kind, unit, *bounds)
 
     def _leave(self, element: Any, what: str) -> None:
         self.unknown.append(f"{place(element)}: {what}")
+
+
+def _switched_off(device: Any) -> str:
+    """Why a device does nothing; "" if it does."""
+    enabled = device.find("Enabled")
+    if enabled is not None and enabled.get("value") in ("false", "0"):
+        return "switched off"
+    return "not loaded" if device.get("loaded") in ("false", "0") else ""
+
+
+def _ordinal(element: Any) -> int:
+    """Which element of its tag it is in the document, from 0."""
+    return sum(1 for _ in takewhile(lambda other: other is not element, element.getroottree().iter(element.tag)))
 
 
 def _is_parameter(element: Any) -> bool:
@@ -520,5 +614,5 @@ def _device_name(device: Any) -> str:
 
 def _is_ours(device: Any) -> bool:
     return device is not None and (
-        device.get("deviceID", "").casefold() in OUR_IDS or device.get("deviceName") == identity.PLUGIN_NAME
+        is_our_id(device.get("deviceID", "")) or device.get("deviceName") == identity.PLUGIN_NAME
     )
