@@ -48,7 +48,8 @@ def test_an_example_is_whole(name: str) -> None:
         (24, 7, 8),
     ]
     assert project.tempo_map.bpm_at_beats([0, 30]).round(3).tolist() == [96, 132]
-    assert 24 <= project.tempo_map.seconds_at(lanes["pressure"].times[-1]) <= 32
+    end = lanes["pressure"].to_seconds(project.tempo_map).times[-1]
+    assert 28 <= end <= 29
     assert all(np.ptp(lane.values) > 0.5 for lane in lanes.values())
 
 
@@ -56,7 +57,7 @@ def test_an_example_is_whole(name: str) -> None:
     ("name", "value", "seconds"),
     [
         ("gesture.rpp", 2e-4, 2e-5),  # the ramp in straight pieces of seconds
-        ("gesture/gesture.ardour", 1e-4, 1e-9),  # jumps take the tick before them
+        ("gesture/gesture.ardour", 5e-4, 1e-9),  # jumps take the tick before them
         ("gesture.als", 1e-9, 3e-2),  # Live plays the ramp in steps of a sixteenth
         ("gesture.mid", 0.5 / 16383 + 1e-9, 1.1e-3),  # 14 bits, the ramp in steps, whole microseconds a beat
     ],
