@@ -2,6 +2,7 @@
 # make test     format, lint, types, tests: what the CI runs
 # make native   compile the VST3 and CLAP plugins into build/native
 # make test-slow  what takes minutes: the plugin under the sanitizers, ten thousand random sequences
+# make fuzz     a million damaged projects through the readers (half an hour)
 # make bench    every benchmark
 # make format   put the code in order
 # make train    the built-in autoencoder and instrument, from nothing: corpus, training, graphs, figures (about an hour)
@@ -20,7 +21,7 @@ NATIVE := build/native
 ARDOUR := /usr/bin/ardour7-lua
 export PYTHON  # make PYTHON=/path/to/python3.12
 
-.PHONY: demo test test-slow native bench format train
+.PHONY: demo test test-slow fuzz native bench format train
 demo: $(READY)
 	$(BIN)/terrain demo
 
@@ -37,6 +38,9 @@ native: $(READY) $(HEADERS)
 	@command -v c++ >/dev/null || scripts/debian g++
 	@$(BIN)/cmake -S plugin/native -B $(NATIVE) -G Ninja -DCMAKE_MAKE_PROGRAM="$(CURDIR)/$(BIN)/ninja" --log-level=WARNING
 	@$(BIN)/cmake --build $(NATIVE)
+
+fuzz: $(READY)
+	$(BIN)/python tests/terrain_daws/fuzz.py
 
 bench: $(READY) native
 	$(BIN)/python -m benchmarks

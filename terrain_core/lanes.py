@@ -184,7 +184,7 @@ class Lane:
 
     def labelled(self, **labels: Any) -> Lane:
         """The same curve under other labels, e.g. `lane.labelled(key="x")`."""
-        return Lane(self.times, self.values, self.shape_codes, self.tensions, **(self._labels() | labels))
+        return Lane(self.times, self.values, self.shape_codes, self.tensions, **(self.labels | labels))
 
     def sample(self, times: ArrayLike) -> Doubles:
         """The lane's values at `times` (in the lane's own unit, any shape, any order; in order is fastest), of the
@@ -214,7 +214,7 @@ class Lane:
             np.insert(self.times, where, knots),
             np.insert(self.values, where, self.sample(knots)),
             np.insert(codes, where, LINEAR),
-            **self._labels(),
+            **self.labels,
         )
 
     def mapped(self, function: Callable[[Doubles], Doubles], tolerance: float = 1e-4) -> Lane:
@@ -238,7 +238,7 @@ class Lane:
             np.insert(self.times, where, knots),
             np.insert(values, where, function(self.sample(knots))),
             np.insert(codes, where, LINEAR),
-            **self._labels(),
+            **self.labels,
         )
 
     def to_beats(self, tempo_map: TempoMap, tolerance: float = 1e-4) -> Lane:
@@ -260,9 +260,7 @@ class Lane:
             if unit == "seconds"
             else (tempo_map.beats_at, tempo_map.seconds_at)
         )
-        moved = Lane(
-            move(self.times), self.values, self.shape_codes, self.tensions, **(self._labels() | {"unit": unit})
-        )
+        moved = Lane(move(self.times), self.values, self.shape_codes, self.tensions, **(self.labels | {"unit": unit}))
         bent = _bent_segments(self, moved, back, tolerance)
         if not bent.size:
             return moved
@@ -276,10 +274,12 @@ class Lane:
             np.insert(moved.values, at, np.concatenate([values for _, values in pieces])),
             np.insert(codes, at, LINEAR),
             np.insert(moved.tensions, at, 0.0),
-            **moved._labels(),
+            **moved.labels,
         )
 
-    def _labels(self) -> dict[str, Any]:
+    @property
+    def labels(self) -> dict[str, Any]:
+        """Everything but the curve: name, key, unit, track, plugin, plugin_id, parameter_id, active."""
         names = ("name", "key", "unit", "track", "plugin", "plugin_id", "parameter_id", "active")
         return {name: getattr(self, name) for name in names}
 
@@ -289,7 +289,7 @@ class Lane:
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Lane)
-            and self._labels() == other._labels()
+            and self.labels == other.labels
             and np.array_equal(self.times, other.times)
             and np.array_equal(self.values, other.values)
             and np.array_equal(self.shape_codes, other.shape_codes)

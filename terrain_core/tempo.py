@@ -23,6 +23,9 @@ in seconds.
 TEMPO_SHAPES: tuple[str, ...] = get_args(TempoShape)
 SLOWEST_BPM, FASTEST_BPM = 1e-3, 1e6
 LARGEST_BEAT = 1e9
+SHORTEST_RAMP = 1e-9
+"""Beats."""
+
 MOST_PIECES = 4096
 """Pieces that `TempoMap.with_shapes` cuts one ramp into, at most."""
 
@@ -247,8 +250,9 @@ class _Segments:
     def over_beats(cls, beats: Doubles, bpm: Doubles, shapes: NDArray[np.uint8]) -> _Segments:
         length = np.diff(beats)
         rise = np.diff(bpm)
-        # So gentle a ramp is a step to the last bit, and its slope would only bring rounding errors (or 0 / 0).
-        is_ramp = (shapes[:-1] != STEP) & (length > 0) & (np.abs(rise) > 1e-15 * bpm[:-1])
+        # So gentle a ramp is a step to the last bit, and its slope would only bring rounding errors (or 0 / 0); so short
+        # a one is a jump, whose slope would overflow.
+        is_ramp = (shapes[:-1] != STEP) & (length > SHORTEST_RAMP) & (np.abs(rise) > 1e-15 * bpm[:-1])
         law = np.where(is_ramp, shapes[:-1], STEP).astype(np.uint8)
         duration = length * 60 / bpm[:-1]
         by_beats, by_seconds = law == LINEAR_BEATS, law == LINEAR_SECONDS

@@ -254,7 +254,7 @@ def test_a_session_that_ardour_writes_is_to_us_what_it_is_to_ardour(ardour: Ardo
 
     # Written back with one lane changed, it is still a session to Ardour, and the rest of it as it was.
     index = project.lanes.index(lanes["x"])
-    project.lanes[index] = Lane([0, 8, 20], [0.0, 1.0, 0.5], **lanes["x"]._labels())
+    project.lanes[index] = Lane([0, 8, 20], [0.0, 1.0, 0.5], **lanes["x"].labels)
     write(project, session / "theirs.ardour")
     changed = Answers(ardour, session, 24, seed=3)
     assert changed.check_values(project.lanes[index], project.tempo_map) < 1e-6

@@ -182,7 +182,7 @@ def test_points_round_trip() -> None:
         rows, name="n", key="y", unit="seconds", track="t", plugin="p", plugin_id="i", parameter_id=2, active=False
     )
     assert lane.points == rows
-    assert Lane.from_points(lane.points, **lane._labels()) == lane
+    assert Lane.from_points(lane.points, **lane.labels) == lane
     assert lane.labelled(key="x").key == "x"
     assert lane.labelled(key="x") != lane
 

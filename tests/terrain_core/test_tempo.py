@@ -202,3 +202,9 @@ def test_a_map_that_is_allowed_stays_as_it_is() -> None:
     assert tempo_map.with_shapes({"step", "linear-beats"}) == tempo_map
     with pytest.raises(InputError, match="do not have 'step'"):
         tempo_map.with_shapes({"linear-beats"})
+
+
+def test_a_ramp_too_short_for_its_slope_is_a_jump() -> None:
+    tempo_map = TempoMap([TempoPoint(0, 60, "linear-beats"), TempoPoint(5e-324, 1e6), TempoPoint(1, 60)])
+    assert tempo_map.seconds_at([0, 1]).tolist() == pytest.approx([0, 60 / 1e6])
+    assert tempo_map.beats_at(tempo_map.seconds_at([0.5, 2.0])).tolist() == pytest.approx([0.5, 2.0])

@@ -228,7 +228,7 @@ def test_only_the_elements_that_changed_are_written(project_of) -> None:
     original = project.path.read_bytes()
     write(project, project.path)
     assert project.path.read_bytes() == original
-    project.lanes[0] = Lane([0, 2], [0.5, 0.75], **project.lanes[0]._labels())
+    project.lanes[0] = Lane([0, 2], [0.5, 0.75], **project.lanes[0].labels)
     project.instances[0].state = STATE
     project.markers.append(Marker("New", 3.5))
     project.tempo_map = TempoMap.constant(90, [Meter(0, 3, 4)])

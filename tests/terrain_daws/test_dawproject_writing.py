@@ -109,7 +109,7 @@ def test_only_what_changed_is_written(tmp_path: Path, root: Path) -> None:
     write(project, path)
     assert path.read_bytes() == original
 
-    project.lanes[0] = Lane([0, 2], [0.5, 0.75], "hold", **project.lanes[0]._labels())
+    project.lanes[0] = Lane([0, 2], [0.5, 0.75], "hold", **project.lanes[0].labels)
     project.lanes.append(Lane([0, 1], [0.0, 1.0], name="Pressure", key="pressure", track="Two <&>"))
     project.instances[1].state = STATE
     project.tempo_map = TempoMap.constant(77, [Meter(0, 5, 4)])

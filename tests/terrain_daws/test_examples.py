@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,13 +74,3 @@ def test_all_hold_the_same_gesture_at_the_same_time(name: str, value: float, sec
 def jumps(lane: Lane) -> np.ndarray:
     """Where two points of a lane are at one time."""
     return np.append(lane.times[1:][np.diff(lane.times) == 0], -1.0)
-
-
-def test_the_program_in_the_documentation_prints_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (ROOT / "docs/daw_projects.md").read_text()
-    program, expected = re.findall(r"```(?:python|text)\n(.*?)```", text, re.DOTALL)
-    monkeypatch.chdir(ROOT)
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(program, {})
-    assert printed.getvalue() == expected

@@ -207,7 +207,7 @@ def test_unchanged_it_is_the_very_same_file(base: Project, tmp_path: Path) -> No
 
 def other_lane(project: Project) -> None:
     project.lanes[0] = project.lanes[0].labelled()
-    project.lanes[0] = Lane([1, 3], [0.5, 0.125], **project.lanes[0]._labels())
+    project.lanes[0] = Lane([1, 3], [0.5, 0.125], **project.lanes[0].labels)
 
 
 def other_tempo(project: Project) -> None:
@@ -371,7 +371,7 @@ def test_lanes_in_clips_are_not_changed() -> None:
         f"<ClipTimeable><ArrangerAutomation><Events>{clip}</Events></ArrangerAutomation></ClipTimeable>"
         '<MidiControllers><ControllerTargets.18 Id="99" /></MidiControllers></MidiTrack></Tracks></LiveSet></Ableton>'
     )
-    for change in (lambda lanes: lanes.pop(), lambda lanes: lanes.append(Lane([0], [0], **lanes.pop()._labels()))):
+    for change in (lambda lanes: lanes.pop(), lambda lanes: lanes.append(Lane([0], [0], **lanes.pop().labels))):
         project = read_bytes(text.encode(), Path("clips.als"))
         assert [lane.name for lane in project.lanes] == ["CC 16"]
         change(project.lanes)

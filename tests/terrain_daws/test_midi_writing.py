@@ -98,7 +98,7 @@ def test_only_the_track_that_changed_is_written_anew(song: Path) -> None:
 
     lane = project.lanes_by_key()["x"]
     index = project.lanes.index(lane)
-    project.lanes[index] = Lane([0, 1, 2], [0.25, 0.75, 0.5], "hold", **lane._labels())
+    project.lanes[index] = Lane([0, 1, 2], [0.25, 0.75, 0.5], "hold", **lane.labels)
     write(project, song)
     changed = song.read_bytes()
     second = original.index(b"MTrk", 20)
@@ -128,7 +128,7 @@ def test_what_cannot_be_patched_is_refused_and_the_file_stays(song: Path) -> Non
     original = song.read_bytes()
     project = read(song)
     bend = project.find_lane("pitch bend")
-    project.lanes[project.lanes.index(bend)] = Lane([0], [0.25], "hold", **bend._labels())
+    project.lanes[project.lanes.index(bend)] = Lane([0], [0.25], "hold", **bend.labels)
     with pytest.raises(InputError, match="pitch bend, channel 3 is no controller's"):
         write(project, song)
     project = read(song)

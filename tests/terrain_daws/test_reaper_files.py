@@ -438,7 +438,7 @@ def test_only_the_lines_that_changed_are_written(project_of, tmp_path: Path) -> 
     assert document is not None
     assert document.rewritten(project) == original
 
-    project.lanes[0] = Lane([0, 2], [0.5, 0.75], "smooth", **project.lanes[0]._labels())
+    project.lanes[0] = Lane([0, 2], [0.5, 0.75], "smooth", **project.lanes[0].labels)
     changed = document.rewritten(project)
     assert changed == original.replace(b"  PT 0 0 0\n  PT 1 1 0", b"  PT 0 0.5 2\n  PT 2 0.75 2")
 
@@ -464,7 +464,7 @@ def test_windows_line_ends_stay(project_of) -> None:
     project = project_of(track(vst3() + "\n" + envelope("PT 0 0 0")))
     project.path.write_bytes(project.path.read_bytes().replace(b"\n", b"\r\n"))
     project = read(project.path)
-    project.lanes[0] = Lane([0, 2], [0.5, 0.75], **project.lanes[0]._labels())
+    project.lanes[0] = Lane([0, 2], [0.5, 0.75], **project.lanes[0].labels)
     assert project.document is not None
     data = project.document.rewritten(project)
     assert data.count(b"\n") == data.count(b"\r\n")
@@ -474,7 +474,7 @@ def test_changes_that_the_file_cannot_hold_are_refused(project_of) -> None:
     project = project_of(track(rest=item("E 0 b0 10 40\nE 10 b0 7b 00")))
     document = project.document
     assert document is not None
-    project.lanes[0] = Lane([0], [0.5], **project.lanes[0]._labels())
+    project.lanes[0] = Lane([0], [0.5], **project.lanes[0].labels)
     with pytest.raises(InputError, match="Lead/CC 16, channel 1 is played by MIDI items"):
         document.rewritten(project)
     project.lanes[:] = [Lane([0], [0.5], name="Y", key="y")]

@@ -16,7 +16,8 @@ from terrain_core.tempo import Meter, TempoMap
 from terrain_daws import PluginInstance, Project, read, write
 from terrain_daws.gestures import GESTURES, gesture
 from terrain_daws.lane_files import read_lanes
-from terrain_plugin.render import parts_to_play, render_parts
+from terrain_plugin.render import RenderSettings, parts_to_play, render_parts
+from terrain_plugin.shipped import example
 
 FORMATS = {"reaper": "song.rpp", "ardour": "song", "midi": "song.mid", "live": "song.als", "dawproject": "s.dawproject"}
 
@@ -218,3 +219,21 @@ def test_live_has_two_tempo_laws(terrain, tmp_path: Path) -> None:
     assert theory["tempo"][-1]["seconds"] == pytest.approx(float(ramp.seconds_at(8)), abs=1e-9)
     done = terrain("lanes", path, "--law", "feel")
     assert (done.code, "no tempo law 'feel', expected daw or theoretical" in done.err) == (2, True)
+
+
+def test_the_examples_sound_the_same_in_every_format(tmp_path: Path) -> None:
+    """Before the tempo begins to climb, at 10 s: the formats that hold the gesture as it is to the last bit, MIDI in
+    level.
+    """
+    sounds = {}
+    for name in ("gesture.dawproject", "gesture.rpp", "gesture/gesture.ardour", "gesture.als", "gesture.mid"):
+        project = read(example(name))
+        render_parts(parts_to_play(project), project, tmp_path / "a.wav", RenderSettings(end=6.0))
+        sounds[name] = soundfile.read(tmp_path / "a.wav")[0]
+    reference = sounds.pop("gesture.dawproject")
+    assert np.abs(reference).max() > 0.1
+    midi = sounds.pop("gesture.mid")
+    for sound in sounds.values():
+        np.testing.assert_array_equal(sound, reference)
+    levels = [10 * np.log10(np.mean(sound**2)) for sound in (midi, reference)]
+    assert levels[0] == pytest.approx(levels[1], abs=0.1)
