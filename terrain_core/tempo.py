@@ -250,8 +250,8 @@ class _Segments:
     def over_beats(cls, beats: Doubles, bpm: Doubles, shapes: NDArray[np.uint8]) -> _Segments:
         length = np.diff(beats)
         rise = np.diff(bpm)
-        # So gentle a ramp is a step to the last bit, and its slope would only bring rounding errors (or 0 / 0); so short
-        # a one is a jump, whose slope would overflow.
+        # So gentle a ramp is a step to the last bit, and its slope would only bring rounding errors (or 0 / 0); so
+        # short a one is a jump, whose slope would overflow.
         is_ramp = (shapes[:-1] != STEP) & (length > SHORTEST_RAMP) & (np.abs(rise) > 1e-15 * bpm[:-1])
         law = np.where(is_ramp, shapes[:-1], STEP).astype(np.uint8)
         duration = length * 60 / bpm[:-1]
