@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -27,6 +27,16 @@ class Piece:
     begin: float
     end: float
     origin: float
+
+
+def within(inner: Iterable[Piece], outer: Sequence[Piece]) -> Iterator[Piece]:
+    """What is left of a clip's pieces when the clip lies in another one: `inner` count in the outer clip's contents."""
+    for piece in inner:
+        for window in outer:
+            begin = max(piece.begin + piece.origin, window.begin)
+            end = min(piece.end + piece.origin, window.end)
+            if end > begin:
+                yield Piece(begin - piece.origin, end - piece.origin, piece.origin + window.origin)
 
 
 @dataclass

@@ -298,12 +298,10 @@ def test_what_is_not_understood_is_reported_with_its_line(project_of) -> None:
         return f'<Clips><Clip time="0" duration="1" {attributes}>{content}</Clip></Clips>'
 
     audio = clips(clips('<Audio channels="1" duration="1" sampleRate="1"><File path="a.wav"/></Audio>'))
-    nested = clips(clips(points("px", "0 1")))
     off = clips(points("px", "0 1"), 'enable="false"')
-    project = project_of(on_track(audio + nested + off + points("gone", "0 1") + "<Wobble/><Points/>"))
+    project = project_of(on_track(audio + off + points("gone", "0 1") + "<Wobble/><Points/>"))
     expected = [
         "media a.wav on track 'Lead' not read",
-        "automation in a clip within a clip on track 'Lead' not read",
         "a clip on track 'Lead' is off",
         "without a target that is known",
         "<Wobble> on track 'Lead' not read",
@@ -403,3 +401,38 @@ def test_a_real_export_of_bitwig() -> None:
     assert project.notes[0] == Note(4, 4, 0, 55, 0.787402)
     assert any("audio/canon_guitar_150bpm.wav" in line for line in project.unknown)
     assert any("clip launcher" in line for line in project.unknown)
+
+
+def test_automation_in_a_clip_within_a_clip_is_where_both_put_it(project_of) -> None:
+    """The inner clip is at beat 1 of the outer one's contents, which are played from beat 0.5 on, twice."""
+    inner = f'<Clips><Clip time="1" duration="1">{points("px", "0 0 linear; 1 1")}</Clip></Clips>'
+    outer = clip('time="10" duration="4" playStart="0.5" loopStart="0" loopEnd="2"', inner)
+    lane = project_of(outer).lanes[0]
+    assert lane.sample([10.5, 11, 11.4, 12.5, 13, 13.4]).tolist() == pytest.approx([0, 0.5, 0.9, 0, 0.5, 0.9])
+    window = clip('time="10" duration="1.5"', inner)  # which cuts the inner clip at its middle
+    assert project_of(window).lanes[0].sample([11, 11.25, 11.5, 20]).tolist() == pytest.approx([0, 0.25, 0.5, 0.5])
+    seconds = inner.replace("<Clip ", '<Clip contentTimeUnit="seconds" ')
+    project = project_of(clip('time="10" duration="1.5"', seconds))
+    assert "a clip within a clip on track 'Lead' that counts in another unit; not read" in project.unknown[0]
+    assert project.lanes == []
+
+
+def test_notes_own_expressions_follow_the_note_that_began_last(project_of) -> None:
+    def note(time: float, duration: float, key: int, curves: str = "") -> str:
+        return f'<Note time="{time}" duration="{duration}" channel="0" key="{key}" vel="1">{curves}</Note>'
+
+    def curve(expression: str, rows: str) -> str:
+        return points("px", rows).replace('parameter="px"', f'expression="{expression}" channel="0" key="60"')
+
+    first = f"<Lanes>{curve('timbre', '0 0 linear; 4 1')}{curve('transpose', '0 -48; 2 48')}</Lanes>"
+    notes = note(1, 4, 60, first) + note(2, 1, 64, curve("timbre", "0 0.9")) + note(7, 1, 66)
+    project = project_of(on_track(f"<Notes>{notes}</Notes>"))
+    assert [(lane.name, lane.key, lane.track) for lane in project.lanes] == [
+        ("timbre, last note", "y", "Lead"),
+        ("transpose, last note", "x", "Lead"),
+    ]
+    timbre, bend = project.lanes
+    assert timbre.sample([1, 1.5, 2.5, 3.5, 4.5, 7.5]).tolist() == pytest.approx([0, 0.125, 0.9, 0.625, 0.875, 0.5])
+    assert bend.sample([1.5, 2.5, 3.5, 7.5]).tolist() == pytest.approx([0, 0.5, 1, 0.5])
+    assert [(n.beat, n.key) for n in project.notes] == [(1, 60), (2, 64), (7, 66)]
+    assert project.unknown == []

@@ -77,7 +77,7 @@ class Document:
     root: Any
     points: dict[Any, PointRows]
     notes: dict[Any, list[tuple[float, float, int, int, float]]]  # time, duration, channel, key, velocity
-    expressive: dict[Any, int]  # Notes element -> how many of its notes have expression lanes of their own
+    expressions: dict[Any, list[tuple[int, Any]]]  # Notes element -> (which of its notes, a Points element in it)
 
     @classmethod
     def parse(cls, path: Path, stream: IO[bytes]) -> Document:
@@ -124,19 +124,25 @@ class Document:
         else:
             self._take_point(element, parent)
         while (before := element.getprevious()) is not None and before.tag != "Target":
-            if len(before) and before.tag == "Note":
-                self.expressive[parent] = self.expressive.get(parent, 0) + 1
             parent.remove(before)
 
     def _take_point(self, element: Any, parent: Any) -> None:
         rows = self.points.get(parent)
         if rows is None:
             rows = self.points[parent] = PointRows(kind=element.tag)
+            self._take_expression(parent)
         if rows.kind != element.tag:
             raise self.error(element, f"is a {element.tag} among points of type {rows.kind}")
         time = self.number(element, "time")
         rows.times.append(time)
         READ_POINT[element.tag](self, element, rows)
+
+    def _take_expression(self, points: Any) -> None:
+        """Note down which note a `<Points>` belongs to, if it lies in one."""
+        note = next((above for above in points.iterancestors() if above.tag in ("Note", "Clip", "Arrangement")), None)
+        if note is not None and note.tag == "Note":
+            notes = note.getparent()
+            self.expressions.setdefault(notes, []).append((len(self.notes[notes]) - 1, points))
 
     def _take_note(self, element: Any, parent: Any) -> None:
         row = (

@@ -31,8 +31,9 @@ from terrain_core.plugin_state import LARGEST_STATE, PluginState
 from terrain_core.tempo import Meter, TempoMap, TempoPoint
 from terrain_core.vst3_preset import unpack_preset
 from terrain_daws.archive import open_archive, open_member
-from terrain_daws.clips import Fragment, Piece, cut, in_sequence
+from terrain_daws.clips import Fragment, Piece, cut, in_sequence, within
 from terrain_daws.controls import assign_keys
+from terrain_daws.dawproject.expressions import NoteExpressions, normalised
 from terrain_daws.dawproject.project_xml import LINEAR, MOST_POINTS, PROJECT_FILE, Document, PointRows, place
 from terrain_daws.dawproject.writing import DawprojectDocument, DevicePlace, LanePlace
 from terrain_daws.ours import is_our_id, key_of, read_state
@@ -41,6 +42,9 @@ from terrain_daws.project import Marker, Note, PluginInstance, Project, Track
 OLD_PROJECT_FILE: Final = "project.json"
 MOST_PIECES: Final = 100_000
 """Times that clips are played, loops unrolled."""
+
+MOST_EXPRESSIVE_NOTES: Final = 20_000
+"""Notes, loops unrolled, in lanes where any note has a curve of its own."""
 
 DEFAULT_BPM: Final = 120.0
 UNBOUNDED_RANGES = {"linear": (0.0, 1.0), "percent": (0.0, 100.0)}
@@ -161,6 +165,8 @@ class _Reader:
         self.lane_places: list[LanePlace] = []
         self.sources: dict[tuple[_Target, TimeUnit], list[tuple[Any, bool]]] = {}  # Points elements, and if in a clip
         self.repairs: list[str] = []
+        self.expressions = NoteExpressions()
+        self.expressive_notes = 0
         self.project_version = document.root.get("version", "")
         self.tracks: dict[str, Track] = {}  # by id
         self.targets: dict[str, _Target] = {}  # parameter id -> target
@@ -418,15 +424,24 @@ class _Reader:
                 content = self.timelines.get(clip.get("reference", ""))
             if content is None:
                 self._leave(clip, f"a clip on track {scope.track!r} without contents")
-            elif scope.pieces is not None and _holds_automation(content):
-                self._leave(clip, f"automation in a clip within a clip on track {scope.track!r} not read")
+            elif scope.pieces is not None and clip.get("contentTimeUnit", scope.unit) != scope.unit:
+                self._leave(
+                    clip, f"a clip within a clip on track {scope.track!r} that counts in another unit; not read"
+                )
             elif content.tag == "Clips" and not _holds_automation(content):
                 self._media(content, scope)
             else:
                 unit = clip.get("contentTimeUnit", scope.unit)
                 if unit not in ("beats", "seconds"):
                     raise self.document.error(clip, f"has contentTimeUnit={unit!r}, expected beats or seconds")
-                self._timeline(content, replace(scope, unit=unit, pieces=self._pieces(clip, scope.unit, unit)))
+                pieces = self._pieces(clip, scope.unit, unit)
+                if scope.pieces is not None:
+                    if len(pieces) * len(scope.pieces) > MOST_PIECES:
+                        raise self.document.error(
+                            clip, f"has clips in clips that sound more than {MOST_PIECES:,} times"
+                        )
+                    pieces = tuple(within(pieces, scope.pieces))
+                self._timeline(content, replace(scope, unit=unit, pieces=pieces))
 
     def _pieces(self, clip: Any, outer: TimeUnit, inner: TimeUnit) -> tuple[Piece, ...]:
         """What of the clip's contents sounds where. Its place is in `outer` units, everything inside in `inner`
@@ -521,22 +536,42 @@ class _Reader:
 
     def _notes(self, element: Any, scope: _Scope) -> None:
         rows = self.document.notes.get(element, [])
-        expressive = self.document.expressive.get(element, 0) + sum(len(note) > 0 for note in element.iterfind("Note"))
-        if expressive:
-            self._leave(
-                element,
-                f"expression lanes within {expressive} notes on track {scope.track!r}; only the notes were read",
-            )
-        rows = sorted(rows)
-        times = [row[0] for row in rows]
+        curves = self._note_curves(element, scope)
+        numbered = sorted((*row, index) for index, row in enumerate(rows))
+        times = [row[0] for row in numbered]
         for piece in scope.pieces or (Piece(-math.inf, math.inf, 0.0),):
-            sounding = rows[bisect_left(times, piece.begin) : bisect_left(times, piece.end)]
+            sounding = numbered[bisect_left(times, piece.begin) : bisect_left(times, piece.end)]
             self._count(element, len(sounding))
-            for time, duration, channel, key, velocity in sounding:
+            for time, duration, channel, key, velocity, index in sounding:
                 begin, end = time + piece.origin, min(time + duration, piece.end) + piece.origin
+                if curves and end > begin:
+                    self.expressive_notes += 1
+                    if self.expressive_notes > MOST_EXPRESSIVE_NOTES:
+                        problem = f"has more than {MOST_EXPRESSIVE_NOTES:,} notes in lanes with expressions of notes"
+                        raise self.document.error(element, problem)
+                    self.expressions.add(scope.track, scope.unit, begin, end, curves.get(index, {}))
                 if scope.unit == "seconds":
                     begin, end = (float(self.tempo_map.beats_at(seconds)) for seconds in (begin, end))
                 self.notes.append(Note(begin, end - begin, channel, key, velocity, scope.track))
+
+    def _note_curves(self, element: Any, scope: _Scope) -> dict[int, dict[str, Lane]]:
+        """Which note carries which expressions, over time from the note's beginning."""
+        found: dict[int, dict[str, Lane]] = {}
+        for index, points in self.document.expressions.get(element, []):
+            target = points.find("Target")
+            name = target.get("expression") if target is not None else None
+            unit = points.get("timeUnit", scope.unit)
+            if name is None or unit != scope.unit:
+                self._leave(
+                    points, f"a curve within a note on track {scope.track!r} that is no expression in its time unit"
+                )
+                continue
+            times, values, codes = self.document.points[points].in_order()
+            self._count(points, len(times))
+            if name == "channelController":
+                name = f"CC {target.get('controller', '?')}"
+            found.setdefault(index, {})[name] = Lane(times, normalised(name, values), codes)
+        return found
 
     def _markers(self, element: Any, scope: _Scope) -> None:
         for marker in element.iterfind("Marker"):
@@ -575,6 +610,9 @@ class _Reader:
                 ) from None
             self.lane_places.append(self._lane_place(target, unit))
             yield target, lane
+        for source, lane in self.expressions.lanes():
+            self.lane_places.append(LanePlace(-1, "RealPoint", lane.unit, 0.0, 1.0))
+            yield _Target(lane.name, track=lane.track, source=source), lane
 
     def _lane_place(self, target: _Target, unit: TimeUnit) -> LanePlace:
         (element, in_clip), *others = self.sources[target, unit]
