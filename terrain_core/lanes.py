@@ -321,8 +321,10 @@ class _Segments:
         rise = np.where(codes[:-1] == HOLD, 0.0, np.diff(values))
         bend = np.where(codes[:-1] == EXPONENTIAL, _log_ratios(values, codes), tensions[:-1])
         flat = (length == 0) | (rise == 0)
-        # A hold is a straight line without a rise, and so is an exponential between equal values (0 / 0 in its law).
-        law = np.where((codes[:-1] == HOLD) | flat, LINEAR, codes[:-1])
+        # A hold is a straight line without a rise, and so is an exponential between values that are equal, or too small
+        # for their ratio (0 / 0 in its law).
+        level = (codes[:-1] == HOLD) | flat | ((codes[:-1] == EXPONENTIAL) & (bend == 0))
+        law = np.where(level, LINEAR, codes[:-1])
         self.starts = times
         self.start = np.concatenate([[0.0], times[:-1], [0.0]])
         self.start_value = np.concatenate([values[:1], values])

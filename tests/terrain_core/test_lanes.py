@@ -253,3 +253,10 @@ def test_a_mapped_lane_follows_the_function_between_its_points_too() -> None:
     probes = rng.uniform(times[0], times[-1], 20_000)
     assert np.abs(mapped.sample(probes) - lane.sample(probes) ** 8).max() < 1.5e-4
     assert {point.shape for point in mapped.points} <= {Shape.HOLD, Shape.LINEAR}
+
+
+def test_an_exponential_between_the_smallest_numbers_is_a_number() -> None:
+    lane = Lane([0, 1, 2, 3], [5e-324, 0, 1e-310, 0], "exponential")
+    values = lane.sample(np.linspace(0, 3, 100))
+    assert (values >= 0).all()
+    assert (values <= 1e-310).all()

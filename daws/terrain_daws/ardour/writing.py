@@ -164,6 +164,8 @@ def events_text(lane: Lane, low: float, high: float, clock_rate: float) -> tuple
                     rows[-1] = (time - 1, before_value)
                 else:
                     rows.pop()
+        elif len(rows) == 1 and time <= rows[0][0] and time > 0:
+            rows[0] = (time - 1, rows[0][1])  # a jump at the very first point: the value before it must be said
         elif rows and time <= rows[-1][0]:
             rows.pop()
         rows.append((time, value))

@@ -21,8 +21,6 @@ CURVE_PIECES: Final = 32
 TOLERANCE: Final = 1e-4
 """How far the straight pieces may be off, of a segment's rise, by which a shape that Live lacks is written."""
 
-MOST_PIECES: Final = 1024
-
 
 @dataclass(frozen=True)
 class Points:
@@ -80,7 +78,8 @@ def events_of(lane: Lane, *, stepped: bool) -> tuple[Doubles, Doubles]:
     Raises:
         InputError: a lane that moves between its points where only steps can be drawn.
     """
-    times, values, codes = _straightened(lane)
+    lane = lane.straightened(TOLERANCE)
+    times, values, codes = lane.times, lane.values, lane.shape_codes
     times, values, codes = _from_zero(times, values, codes)
     held, rising = codes[:-1] == HOLD, np.diff(values) != 0
     if stepped:
@@ -89,34 +88,6 @@ def events_of(lane: Lane, *, stepped: bool) -> tuple[Doubles, Doubles]:
         return times, values
     holds = np.flatnonzero(held & rising)
     return np.insert(times, holds + 1, times[holds + 1]), np.insert(values, holds + 1, values[holds])
-
-
-def _straightened(lane: Lane) -> tuple[Doubles, Doubles, NDArray[np.uint8]]:
-    """The lane's columns with nothing but holds and straight lines."""
-    times, values, codes = lane.times, lane.values, lane.shape_codes.copy()
-    moving = np.concatenate([(np.diff(times) > 0) & (np.diff(values) != 0), [False]])
-    bent = np.flatnonzero((codes != HOLD) & (codes != LINEAR) & moving)
-    codes[codes != HOLD] = LINEAR
-    pieces = [_pieces(lane, int(index)) for index in bent]
-    if not pieces:
-        return times, values, codes
-    at = np.repeat(bent + 1, [len(piece) for piece in pieces])
-    inner = np.concatenate(pieces)
-    return np.insert(times, at, inner), np.insert(values, at, lane.sample(inner)), np.insert(codes, at, LINEAR)
-
-
-def _pieces(lane: Lane, index: int) -> Doubles:
-    """Times between which straight lines follow one segment of the lane."""
-    begin, end = lane.times[index], lane.times[index + 1]
-    tolerance = TOLERANCE * abs(lane.values[index + 1] - lane.values[index])
-    count = 2
-    while True:
-        knots = np.linspace(begin, end, count + 1)
-        ends = np.concatenate([lane.values[index : index + 1], lane.sample(knots[1:-1]), lane.values[index + 1 :][:1]])
-        middles = (knots[1:] + knots[:-1]) / 2
-        if count >= MOST_PIECES or np.abs(lane.sample(middles) - (ends[1:] + ends[:-1]) / 2).max() <= tolerance:
-            return knots[1:-1]
-        count *= 2
 
 
 def _from_zero(times: Doubles, values: Doubles, codes: NDArray[np.uint8]) -> tuple[Doubles, Doubles, NDArray[np.uint8]]:

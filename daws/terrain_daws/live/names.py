@@ -75,7 +75,7 @@ def parameter_name(parameter: Parameter) -> str:
     for ending, title in TITLES.items():
         if parameter.path[-len(ending) :] == ending and (len(ending) > 1 or len(parameter.path) == 1):
             return title
-    last = parameter.path[-1]
+    last = parameter.path[-1] if parameter.path else "a parameter without a name"
     if last == "Send":
         return f"Send {chr(ord('A') + parameter.send - 1) if 1 <= parameter.send <= 26 else parameter.send}"
     if last.startswith("MacroControls."):
