@@ -202,6 +202,16 @@ class TempoMap:
         bars = np.floor((positions - starts[index]) / lengths[index])
         return first_bars[index] + bars.astype(np.int64), positions - starts[index] - bars * lengths[index]
 
+    def bars_around(self, beats: ArrayLike) -> Doubles:
+        """Beats (n,) -> shape (n, 2): the beat at which the bar around each began, and how many quarter notes a bar of
+        that meter has.
+        """
+        positions = as_finite(beats, "beats")
+        starts, lengths, _ = self._bars
+        index = np.maximum(np.searchsorted(starts, positions, side="right") - 1, 0)
+        bars = np.floor((positions - starts[index]) / lengths[index])
+        return np.stack([starts[index] + bars * lengths[index], lengths[index]], axis=-1)
+
     def beat_of_bar(self, bars: ArrayLike) -> Doubles:
         """Bar indices -> the beats they begin at, of the same shape."""
         indices = as_finite(bars, "bars")

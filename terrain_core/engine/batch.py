@@ -132,7 +132,8 @@ class _Render:
         points, switches = self._receive_before(until, position)
         controls = self._controls.hold(points, self._controls.at(seconds), due - position)
         _require_sources(self._player, controls)
-        frames = Frames(first + self._numbering, controls, self._tempo_map.beats_at(seconds))
+        beats = self._tempo_map.beats_at(seconds)
+        frames = Frames(first + self._numbering, controls, beats, bars=self._tempo_map.bars_around(beats))
         return self._player.advance(until - position, frames, due - position, [Switch(0, playing=True), *switches])
 
     def _receive_before(self, until: int, position: int) -> tuple[list[ParameterPoint], list[Switch]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from terrain_core.autoencoders.protocol import Audio, Latents
 from terrain_core.engine.controls import Controls, ControlState
 from terrain_core.engine.effects import Frames, LatentEffect
-from terrain_core.engine.events import Block, MidiEvent, NoteExpression, ParameterPoint
+from terrain_core.engine.events import Block, MidiEvent, NoteExpression, ParameterPoint, Transport
 from terrain_core.engine.level import Switch
 from terrain_core.engine.midi import MidiState
 from terrain_core.engine.player import Faults, Player
@@ -131,7 +131,9 @@ class Engine:
         held = self._midi.sounding
         from_midi, switches = self._receive(block.midi)
         controls = self._controls.advance(block.points, block.lines, from_midi, due)
-        frames = Frames(first + self._numbering, controls, self._song.beats_at(due), self._listen(block, controls, due))
+        beats = self._song.beats_at(due)
+        incoming = self._listen(block, controls, due)
+        frames = Frames(first + self._numbering, controls, beats, incoming, _bars(block.transport, beats))
         if self._song.playing != self._was_playing:
             self._was_playing = self._song.playing
             switches.insert(0, Switch(0, playing=self._was_playing, notes=held))
@@ -190,3 +192,15 @@ class Engine:
             self.process(Block(samples))
         self.reset()
         self._player.faults = Faults()
+
+
+def _bars(transport: Transport | None, beats: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """The bars around beats, by the host's bar and meter; None where it says neither."""
+    if transport is None or transport.meter is None or transport.bar_beat is None:
+        return None
+    numerator, denominator = transport.meter
+    if numerator < 1 or denominator < 1 or not math.isfinite(transport.bar_beat):
+        return None
+    length = numerator * 4 / denominator
+    starts = transport.bar_beat + np.floor((beats - transport.bar_beat) / length) * length
+    return np.stack([starts, np.full(len(beats), length)], axis=1)

@@ -27,12 +27,15 @@ class Frames:
         controls: every parameter at every frame.
         beats: (frames,) song position in quarter notes.
         incoming: (frames, D) latents of incoming audio; None where there is none.
+        bars: (frames, 2) the beat at which each frame's bar began, and the bar's length in quarter notes; None where
+            that is not known.
     """
 
     first: int
     controls: Controls
     beats: NDArray[np.float64]
     incoming: Latents | None = None
+    bars: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.controls)
