@@ -58,7 +58,7 @@ class Engine:
             raise InputError(f"max_block is {max_block}: expected 1 or more samples")
         encoder = stream_encoder(instrument.autoencoder)
         self._encoder = InputEncoder(instrument.autoencoder, encoder, sample_rate) if encoder else None
-        self._player = Player(instrument, sample_rate, seed=seed, threads=1, hears=encoder is not None, effects=effects)
+        self._player = Player(instrument, sample_rate, seed=seed, threads=1, hears=encoder is not None)
         self._clock = self._player.clock
         self._controls = ControlState()
         self._song = SongPosition(self._clock.host_rate)
@@ -69,6 +69,7 @@ class Engine:
         self._listening = False
         self._was_playing: bool | None = None  # what the player was told of the transport; None: nothing yet
         self._warm_up(max_block)
+        self._player.append(effects)  # loopers among them, which remember what they hear: not the warm-up
 
     @property
     def latency(self) -> int:

@@ -71,6 +71,10 @@ class Player:
         self._run = RunState()
         self.restart(0)
 
+    def append(self, effects: Sequence[LatentEffect]) -> None:
+        """Put further latent effects after those that are there."""
+        self._effects += effects
+
     def restart(self, frame_number: int) -> None:
         """Begin a new stream at the next host sample; what is left of the old one is dropped.
 

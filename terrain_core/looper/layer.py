@@ -83,6 +83,11 @@ class Layer:
             return _spherical(self.vectors - centre, index, u) + centre
         return INTERPOLATIONS[interpolation](self, index, u)
 
+    def index_at(self, phases: Doubles) -> NDArray[np.intp]:
+        """Which vector each phase is at or after."""
+        index, _ = self._between(phases)
+        return index
+
     def _between(self, phases: Doubles) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         """For each phase the index of the vector before it, and how far it is on the way to the next, 0..1."""
         turns = np.asarray(phases, dtype=np.float64) % 1.0

@@ -513,8 +513,8 @@ class Voice:
             kept = (1.0 - looper.decay) ** passes
             out = mean + kept.astype(np.float32)[:, np.newaxis] * (out - mean)
         if looper.mutate > 0:
-            cell = np.floor(places * len(self.content.layer)) + passes * len(self.content.layer)
-            noise = np.concatenate([normal_by_frame(looper.seed, int(c), 1, out.shape[1]) for c in cell])
+            numbers = self.content.layer.index_at(places) + passes * len(self.content.layer)
+            noise = np.concatenate([normal_by_frame(looper.seed, int(n), 1, out.shape[1]) for n in numbers])
             out = out + np.float32(looper.mutate) * std * noise
         if looper.transpose:
             offset = np.zeros(out.shape[1], np.float32)
@@ -539,7 +539,7 @@ class Voice:
             phases = (phases // pair + warped) * pair
         if looper.slices:
             count = len(looper.slices)
-            place = np.minimum((phases * count).astype(int), count - 1)
+            place = np.minimum((phases * count + NEAR).astype(int), count - 1)
             phases = (np.array(looper.slices)[place] + (phases * count - place)) / count
         return phases % 1.0
 
