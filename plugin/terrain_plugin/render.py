@@ -22,6 +22,7 @@ from pedalboard.io import AudioFile
 from terrain_core import parameters
 from terrain_core.autoencoders.protocol import Audio
 from terrain_core.engine import TimedMidi, render_batch
+from terrain_core.engine.effects import LatentEffect
 from terrain_core.errors import FileError, InputError
 from terrain_core.instrument import Instrument
 from terrain_core.lanes import Lane
@@ -134,6 +135,7 @@ class Part:
         lanes: parameter key -> lane, values 0..1 of the parameter's range.
         constants: parameter key -> plain value of those that no lane drives.
         midi: what is played into it, in order.
+        effects: latent effects after the standard ones, such as a chain of loopers; for one render.
     """
 
     name: str
@@ -141,6 +143,7 @@ class Part:
     lanes: Mapping[str, Lane]
     constants: Mapping[str, float] = field(default_factory=dict)
     midi: Sequence[TimedMidi] = ()
+    effects: Sequence[LatentEffect] = ()
 
 
 def parts_to_play(
@@ -342,6 +345,7 @@ def _sound(part: Part, tempo_map: TempoMap, sample_rate: int, start: float, end:
         seed=seed,
         constants={key: value for key, value in part.constants.items() if key not in plain},
         midi=iter(part.midi),
+        effects=part.effects,
     )
 
 

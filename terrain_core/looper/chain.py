@@ -17,7 +17,7 @@ from terrain_core.engine.sources import unit_coordinates
 from terrain_core.errors import InputError
 from terrain_core.instrument import Instrument
 from terrain_core.looper.looper import Action, Looper, State, Statistics
-from terrain_core.looper.voice import Voice
+from terrain_core.looper.voice import JUMP, Cue, Voice
 
 Mode = Literal["series", "parallel", "song"]
 MODES: Final = ("series", "parallel", "song")
@@ -176,25 +176,27 @@ class ChainEffect:
             return self._song(latents, frames, bars, due)
         return self._parallel(latents, frames, bars, due)
 
-    def _due(self, beats: Doubles) -> dict[str, list[tuple[int, Action]]]:
+    def _due(self, beats: Doubles) -> dict[str, list[Cue]]:
         """Which action falls on which of these frames."""
-        due: dict[str, list[tuple[int, Action]]] = {}
+        due: dict[str, list[Cue]] = {}
         waiting = []
         for beat, name, action in self._actions:
             reached = np.flatnonzero(beats >= beat)
             if reached.size:
-                due.setdefault(name, []).append((int(reached[0]), action))
+                row = int(reached[0])
+                meant = beat if beats[row] - beat <= JUMP else None
+                due.setdefault(name, []).append(Cue(row, action, meant))
             else:
                 waiting.append((beat, name, action))
         self._actions = waiting
         return due
 
     def _through(
-        self, name: str, latents: Latents, frames: Frames, bars: Doubles, due: Mapping[str, list[tuple[int, Action]]]
+        self, name: str, latents: Latents, frames: Frames, bars: Doubles, due: Mapping[str, list[Cue]]
     ) -> tuple[Latents, Doubles]:
         """A looper's latents, and how much of them is the loop: 0 where it is silent."""
         voice = self.voices[name]
-        actions = sorted(due.get(name, ()), key=lambda row: row[0])
+        actions = sorted(due.get(name, ()), key=lambda cue: cue.row)
         loudness = np.asarray(frames.controls["pressure"])
         if voice.looper.kind == "coordinates":
             assert self._terrain is not None
@@ -221,23 +223,19 @@ class ChainEffect:
         first, last = self.chain.routes[name]
         return slice(first - 1, last)
 
-    def _parallel(
-        self, latents: Latents, frames: Frames, bars: Doubles, due: Mapping[str, list[tuple[int, Action]]]
-    ) -> Latents:
+    def _parallel(self, latents: Latents, frames: Frames, bars: Doubles, due: Mapping[str, list[Cue]]) -> Latents:
         total = np.zeros(latents.shape, np.float64)
         mixed = np.zeros(latents.shape, np.float64)
         for name in self.voices:
             out, presence = self._through(name, latents, frames, bars, due)
-            share = np.zeros(latents.shape)
-            share[:, self._columns(name)] = ((presence > 0) * self.chain.weights.get(name, 1.0))[:, np.newaxis]
-            mixed += share * out
-            total += share
+            columns = self._columns(name)
+            share = ((presence > 0) * self.chain.weights.get(name, 1.0))[:, np.newaxis]
+            mixed[:, columns] += share * out[:, columns]
+            total[:, columns] += share
         rest = np.maximum(1 - total, 0)
         return ((mixed + rest * latents) / np.maximum(total, 1)).astype(np.float32)
 
-    def _song(
-        self, latents: Latents, frames: Frames, bars: Doubles, due: Mapping[str, list[tuple[int, Action]]]
-    ) -> Latents:
+    def _song(self, latents: Latents, frames: Frames, bars: Doubles, due: Mapping[str, list[Cue]]) -> Latents:
         """Each section's loop begins with the section."""
         lengths = [float(self.chain[name].beats or Fraction(1)) * times for name, times in self.chain.song]
         edges = np.concatenate([[0.0], np.cumsum(lengths)])

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from terrain_core.breakpoints import Doubles
 from terrain_core.errors import InputError
@@ -37,25 +37,25 @@ class Layer:
     vectors: Vectors
 
     @classmethod
-    def of(cls, phases: Doubles, vectors: Vectors) -> Layer:
+    def of(cls, phases: ArrayLike, vectors: ArrayLike) -> Layer:
         """A layer of phases in any order; of several vectors at one phase the last counts.
 
         Raises:
             InputError: nothing, unequal lengths, or a phase beyond 0..1.
         """
-        phases = np.asarray(phases, dtype=np.float64)
-        vectors = np.asarray(vectors, dtype=np.float32)
-        if phases.ndim != 1 or not phases.size or vectors.ndim != 2 or len(vectors) != len(phases):
-            raise InputError(f"a layer of phases {phases.shape} and vectors {vectors.shape}, expected (n,) and (n, D)")
-        if not ((phases >= 0) & (phases < 1)).all() or not np.isfinite(vectors).all():
+        places: Doubles = np.asarray(phases, dtype=np.float64)
+        rows: Vectors = np.asarray(vectors, dtype=np.float32)
+        if places.ndim != 1 or not places.size or rows.ndim != 2 or len(rows) != len(places):
+            raise InputError(f"a layer of phases {places.shape} and vectors {rows.shape}, expected (n,) and (n, D)")
+        if not ((places >= 0) & (places < 1)).all() or not np.isfinite(rows).all():
             raise InputError("a layer has a phase that is not 0 to 1, or a vector that is no number")
-        order = np.argsort(phases, kind="stable")
-        phases, vectors = phases[order], vectors[order]
-        last = np.append(np.diff(phases) > 0, True)
-        phases, vectors = phases[last], vectors[last]
-        phases.setflags(write=False)
-        vectors.setflags(write=False)
-        return cls(phases, vectors)
+        order = np.argsort(places, kind="stable")
+        places, rows = places[order], rows[order]
+        last = np.append(np.diff(places) > 0, True)
+        places, rows = places[last], rows[last]
+        places.setflags(write=False)
+        rows.setflags(write=False)
+        return cls(places, rows)
 
     def __len__(self) -> int:
         return len(self.phases)

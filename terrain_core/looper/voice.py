@@ -55,6 +55,14 @@ class Content(NamedTuple):
     origin: float
 
 
+class Cue(NamedTuple):
+    """An action at a frame. `beat` is when it was meant, between the frame before and this one; None: at the frame."""
+
+    row: int
+    action: Action
+    beat: float | None = None
+
+
 @dataclass
 class Take:
     """What is being written. `phase` and `rate` (turns a beat) are those of its beginning."""
@@ -157,7 +165,7 @@ class Voice:
         incoming: Vectors,
         beats: Doubles,
         bars: Doubles,
-        actions: Sequence[tuple[int, Action]] = (),
+        actions: Sequence[Cue] = (),
         loudness: Doubles | None = None,
     ) -> tuple[Vectors, Doubles]:
         """The next frames.
@@ -166,11 +174,14 @@ class Voice:
             incoming: shape (n, D).
             beats: shape (n,), the song's position at each frame.
             bars: shape (n, 2), the beat at which each frame's bar began, and the bar's length in beats.
-            actions: (frame, action) in order.
+            actions: in order of their frames.
             loudness: shape (n,), what `Looper.threshold` is compared with; silence if None.
         Returns:
             what comes out, shape (n, D), and how much of it is the loop, shape (n,), 0..1.
         """
+        if not actions and self._nothing_can_begin:
+            self._last_beat = float(beats[-1])
+            return self._run(incoming, beats)
         out = incoming.copy()
         presence = np.zeros(len(incoming))
         row = 0
@@ -178,8 +189,9 @@ class Voice:
         while row < len(incoming):
             beat = float(beats[row])
             self._follow(beat)
-            while waiting and waiting[0][0] <= row:
-                self._request(waiting.pop(0)[1], beat, bars[row])
+            while waiting and waiting[0].row <= row:
+                cue = waiting.pop(0)
+                self._request(cue.action, beat if cue.beat is None else cue.beat, bars[row])
             self._do_what_is_due(beat)
             if self._waits_for_sound and loudness is not None and loudness[row] > self.looper.threshold:
                 self._waits_for_sound = False
@@ -190,6 +202,11 @@ class Voice:
             self._last_beat = float(beats[end - 1])
             row = end
         return out, presence
+
+    @property
+    def _nothing_can_begin(self) -> bool:
+        """Whether it just plays, or is silent, and goes on doing so whatever the beats are."""
+        return not (self._pending or self._take or self._tail or self._waits_for_sound or self._shot_from is not None)
 
     def _follow(self, beat: float) -> None:
         """Notice that the song was located elsewhere: what is being written is cut there, what waits for an end of its
@@ -206,11 +223,9 @@ class Voice:
         if self._shot_from is not None:
             self._shot_from += shift
 
-    def _end_of_run(
-        self, row: int, beats: Doubles, waiting: Sequence[tuple[int, Action]], loudness: Doubles | None
-    ) -> int:
+    def _end_of_run(self, row: int, beats: Doubles, waiting: Sequence[Cue], loudness: Doubles | None) -> int:
         """The first frame after `row` at which something else begins."""
-        ends = [len(beats), *(first for first, _ in waiting[:1])]
+        ends = [len(beats), *(cue.row for cue in waiting[:1])]
         later = beats[row + 1 :]
         steps = np.diff(beats[row:])
         tests = [(steps < 0) | (steps > JUMP)]
@@ -482,6 +497,8 @@ class Voice:
         heard = self._read(phases, beats) if self._take is None else self._write(incoming, phases, beats)
         if self.muted:
             return incoming, silent
+        if self.looper.mix == 1.0:
+            return heard, silent + 1.0
         mix = np.float32(self.looper.mix)
         return heard * mix + incoming * (1 - mix), silent + self.looper.mix
 

@@ -14,7 +14,7 @@ from terrain_core.errors import InputError
 from terrain_core.looper import Action, Layer, Looper, State
 from terrain_core.looper.layer import slerp
 from terrain_core.looper.looper import Statistics
-from terrain_core.looper.voice import Voice
+from terrain_core.looper.voice import Cue, Voice
 
 D = 3
 UNIT = Statistics(np.zeros(D, np.float32), np.ones(D, np.float32))
@@ -40,7 +40,7 @@ def run(voice: Voice, incoming: np.ndarray, beats: np.ndarray, actions=(), bars=
     edges = [0, *sorted(cuts), len(beats)]
     for first, last in pairwise(edges):
         if last > first:
-            here = [(row - first, action) for row, action in actions if first <= row < last]
+            here = [Cue(row - first, action) for row, action in actions if first <= row < last]
             quiet = None if loudness is None else loudness[first:last]
             a, b = voice.process(incoming[first:last], beats[first:last], bars[first:last], here, quiet)
             out.append(a)
@@ -139,7 +139,7 @@ def test_what_waits_can_be_seen() -> None:
     states = []
     actions = {20: Action.RECORD, 200: Action.RECORD, 300: Action.OVERDUB, 400: Action.STOP}
     for row in range(len(beats)):
-        action = [(0, actions[row])] if row in actions else []
+        action = [Cue(0, actions[row])] if row in actions else []
         voice.process(wave(beats)[row : row + 1], beats[row : row + 1], bars_of(beats[row : row + 1]), action)
         if not states or states[-1][1] is not voice.state:
             states.append((row, voice.state))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from terrain_plugin.cli import daw_commands, instrument_commands, plugin_commands, project_commands
+from terrain_plugin.cli import daw_commands, instrument_commands, loop_commands, plugin_commands, project_commands
 from terrain_plugin.cli.console import Commands
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command()(project_commands.demo)
 app.command()(project_commands.render)
 app.command()(project_commands.lanes)
+app.command()(loop_commands.loop)
 app.command()(instrument_commands.build)
 app.command()(instrument_commands.info)
 app.command("map")(instrument_commands.map_)

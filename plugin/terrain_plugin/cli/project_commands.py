@@ -66,9 +66,9 @@ def demo(
         terrain = map_picture(sample_terrain(instrument.terrain, view, view.size()))
         save_picture(draw_trajectories(terrain, View(0, 0, 1, 1), [result.path()]), terrain_picture)
     if as_json:
-        print_json({**_as_json(result), "pictures": [str(render_picture), str(terrain_picture)]})
+        print_json({**result_as_json(result), "pictures": [str(render_picture), str(terrain_picture)]})
         return
-    _print_result(result)
+    print_result(result)
     print(f"waveform, spectrogram and lanes: {render_picture}")
     print(f"the terrain and the way through it: {terrain_picture}")
 
@@ -201,9 +201,9 @@ def render(
             save_figure(result.figure(), picture)
     written = [str(path) for path in stem_paths(parts, stems, out.suffix)]
     if as_json:
-        print_json({**_as_json(result), "stems": written})
+        print_json({**result_as_json(result), "stems": written})
         return
-    _print_result(result)
+    print_result(result)
     for path in written:
         print(f"stem: {path}")
 
@@ -242,12 +242,14 @@ def parse_time(text: str, tempo_map: TempoMap) -> float:
         raise InputError(f"time {text!r} should be seconds (12.5), minutes and seconds (1:30) or beats (8b)") from None
 
 
-def _as_json(result: Render) -> dict[str, Any]:
+def result_as_json(result: Render) -> dict[str, Any]:
+    """What a render's JSON begins with."""
     keys = ("seconds", "sample_rate", "channels", "peak_dbfs", "rms_dbfs", "realtime_factor")
     return {"out": str(result.out), **{key: getattr(result, key) for key in keys}}
 
 
-def _print_result(result: Render) -> None:
+def print_result(result: Render) -> None:
+    """A render in two lines."""
     channels = {1: "mono", 2: "stereo"}.get(result.channels, f"{result.channels} channels")
     print(f"{result.out}: {result.seconds:.2f} s, {channels}, {result.sample_rate} Hz")
     print(
