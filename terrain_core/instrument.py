@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import safetensors
@@ -26,6 +26,9 @@ from terrain_core.safe_write import replacing
 from terrain_core.sound_map import SoundMap
 from terrain_core.terrain import Terrain
 
+if TYPE_CHECKING:
+    from terrain_core.looper.chain import LooperChain
+
 FORMAT: Final = "latent-terrain instrument"
 VERSION: Final = 1
 
@@ -36,7 +39,11 @@ PREVIEW = "preview.png"
 AUTOENCODER = "autoencoder.zip"
 """The embedded autoencoder's bundle, as `terrain_core.autoencoders.load_bytes` reads it."""
 
-MEMBERS: Final = frozenset({INFO, TERRAIN, SOUND_MAP, PREVIEW, AUTOENCODER})
+LOOPS = "loops.safetensors"
+CHAIN = "chain"
+"""In the description's `loops`: the loopers whose loops `LOOPS` has."""
+
+MEMBERS: Final = frozenset({INFO, TERRAIN, SOUND_MAP, PREVIEW, AUTOENCODER, LOOPS})
 KEYS: Final = frozenset({"format", "version", "autoencoder", "terrain", "sound_map", "presets", "loops", "metadata"})
 
 Resolve = Callable[[str], Autoencoder]
@@ -53,7 +60,8 @@ class Instrument:
         terrain: None if there is only a map.
         sound_map: None if there is only a terrain.
         presets: name -> parameter key -> plain value. Keys that this version does not know are kept.
-        loops: the looper's memory as raw JSON values, by slot.
+        loops: what else a looper remembers, as JSON values.
+        chain: loopers that play with it, and their loops; None if there are none.
         metadata: whatever describes the instrument (title, author, licence, …), as JSON values.
         preview: a PNG, or None.
     """
@@ -67,6 +75,7 @@ class Instrument:
         metadata: Mapping[str, Any] | None = None,
         *,
         loops: Mapping[str, Any] | None = None,
+        chain: LooperChain | None = None,
         preview: bytes | None = None,
     ) -> None:
         """
@@ -79,6 +88,7 @@ class Instrument:
         self.sound_map = sound_map
         self.presets = _checked_presets(presets or {})
         self.loops = dict(loops or {})
+        self.chain = chain
         self.metadata = dict(metadata or {})
         self.preview = preview
         self._embedded = False
@@ -130,6 +140,10 @@ class Instrument:
         info = {**self._unknown_keys, "format": FORMAT, "version": VERSION}
         info["autoencoder"] = _reference(self.autoencoder, path.parent)
         info |= {"metadata": self.metadata, "presets": self.presets, "loops": self.loops}
+        if self.chain is not None:
+            facts, arrays = self.chain.to_parts()
+            info["loops"] = self.loops | {CHAIN: facts}
+            members[LOOPS] = _pack(arrays)
         if self.terrain is not None:
             info["terrain"] = self.terrain.settings()
             members[TERRAIN] = _pack(self.terrain.arrays())
@@ -177,6 +191,8 @@ class _Loader:
     def instrument(self, kind: type[Instrument]) -> Instrument:
         embedded = self._embedded()
         terrain, sound_map = self._terrain(), self._sound_map()
+        loops = dict(self._object("loops"))
+        chain = self._chain(loops.pop(CHAIN, None))
         try:
             instrument = kind(
                 self._autoencoder(embedded),
@@ -184,7 +200,8 @@ class _Loader:
                 sound_map,
                 self._object("presets"),
                 self._object("metadata"),
-                loops=self._object("loops"),
+                loops=loops,
+                chain=chain,
                 preview=self._archive.read(PREVIEW) if PREVIEW in self._archive else None,
             )
         except InputError as error:
@@ -195,6 +212,18 @@ class _Loader:
             name: self._archive.read(name) for name in self._archive.names if name not in MEMBERS
         }
         return instrument
+
+    def _chain(self, facts: Any) -> LooperChain | None:
+        if facts is None:
+            return None
+        from terrain_core.looper.chain import LooperChain  # which needs the engine, and that this module
+
+        if not isinstance(facts, dict):
+            raise self._archive.error(f"the chain of loopers is {_kind(facts)}: expected an object", INFO)
+        try:
+            return LooperChain.from_parts(facts, self._arrays(LOOPS) if LOOPS in self._archive else {})
+        except InputError as error:
+            raise self._archive.error(str(error), LOOPS) from error
 
     def _object(self, key: str) -> dict[str, Any]:
         value = self._info.get(key, {})

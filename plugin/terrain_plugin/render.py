@@ -26,6 +26,7 @@ from terrain_core.engine.effects import LatentEffect
 from terrain_core.errors import FileError, InputError
 from terrain_core.instrument import Instrument
 from terrain_core.lanes import Lane
+from terrain_core.looper import ChainEffect
 from terrain_core.plugin_state import PluginState
 from terrain_core.safe_write import replacing
 from terrain_core.tempo import TempoMap
@@ -345,8 +346,13 @@ def _sound(part: Part, tempo_map: TempoMap, sample_rate: int, start: float, end:
         seed=seed,
         constants={key: value for key, value in part.constants.items() if key not in plain},
         midi=iter(part.midi),
-        effects=part.effects,
+        effects=[*part.effects, *instrument_loops(part.instrument)],
     )
+
+
+def instrument_loops(instrument: Instrument) -> list[ChainEffect]:
+    """What plays the chain of loopers that an instrument has."""
+    return [instrument.chain.effect(instrument)] if instrument.chain is not None else []
 
 
 def _mixed(sounds: Sequence[Iterator[Audio]], stems: Sequence[Any], channels: int) -> Iterator[Audio]:

@@ -6,18 +6,22 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from terrain_core.autoencoders.protocol import Latents
 from terrain_core.breakpoints import Doubles
 from terrain_core.engine.effects import Frames
 from terrain_core.engine.sources import unit_coordinates
 from terrain_core.errors import InputError
-from terrain_core.instrument import Instrument
+from terrain_core.looper.layer import Layer
 from terrain_core.looper.looper import Action, Looper, State, Statistics
 from terrain_core.looper.voice import JUMP, Cue, Voice
+
+if TYPE_CHECKING:
+    from terrain_core.instrument import Instrument
 
 Mode = Literal["series", "parallel", "song"]
 MODES: Final = ("series", "parallel", "song")
@@ -117,6 +121,45 @@ class LooperChain:
             soloed=self.soloed,
             scenes=self.scenes,
         )
+
+    def to_parts(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """The chain as JSON values and arrays, as an instrument's file keeps it; undone by `from_parts`."""
+        arrays: dict[str, NDArray[Any]] = {}
+        for index, part in enumerate(self.parts):
+            if part.layer is not None:
+                arrays[f"{index}.phases"], arrays[f"{index}.vectors"] = part.layer.phases, part.layer.vectors
+        facts = {
+            "mode": self.mode,
+            "loopers": [part.settings() for part in self.parts],
+            "weights": self.weights,
+            "routes": {name: list(route) for name, route in self.routes.items()},
+            "song": [list(section) for section in self.song],
+            "soloed": sorted(self.soloed),
+            "scenes": self.scenes,
+        }
+        return facts, arrays
+
+    @classmethod
+    def from_parts(cls, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> LooperChain:
+        """The chain of `to_parts`.
+
+        Raises:
+            InputError: something is missing, or makes no sense.
+        """
+        options = {
+            name: facts[name] for name in ("mode", "weights", "routes", "song", "soloed", "scenes") if name in facts
+        }
+        try:
+            parts = []
+            for index, settings in enumerate(facts["loopers"]):
+                phases, vectors = arrays.get(f"{index}.phases"), arrays.get(f"{index}.vectors")
+                layer = Layer.of(phases, vectors) if phases is not None and vectors is not None else None
+                parts.append(Looper.from_settings(settings, layer))
+            return cls(*parts, **options)
+        except InputError:
+            raise
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise InputError(f"a chain of loopers makes no sense ({error})") from None
 
     def effect(self, instrument: Instrument) -> ChainEffect:
         """What plays the chain with an instrument."""
@@ -259,11 +302,14 @@ class ChainEffect:
         return len(head).to_bytes(8, "little") + head + b"".join(parts.values())
 
     def restore(self, data: bytes) -> None:
-        """Become what `to_bytes` was taken of.
+        """Become what `to_bytes` was taken of; of no bytes, what the chain itself says.
 
         Raises:
             InputError: damaged, or of a chain with other loopers; nothing was changed.
         """
+        if not data:
+            self.voices = {name: Voice(self.chain[name], voice.statistics) for name, voice in self.voices.items()}
+            return
         try:
             size = int.from_bytes(data[:8], "little")
             sizes = json.loads(data[8 : 8 + size])

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 from terrain_core.autoencoders.protocol import Autoencoder
 from terrain_core.errors import InputError
-from terrain_core.instrument import Instrument
 from terrain_core.lanes import Lane
 from terrain_core.looper.layer import INTERPOLATIONS, Interpolation, Layer
 from terrain_core.tempo import TempoMap
+
+if TYPE_CHECKING:
+    from terrain_core.instrument import Instrument
 
 Quantise = Literal["none", "beat", "bar", "loop"]
 Rounding = Literal["free", "beat", "bar", "loop"]
@@ -198,6 +200,31 @@ class Looper:
                     f"looper {self.name!r} has no setting {name!r}, expected one of {', '.join(sorted(known))}"
                 )
         return replace(self, **settings)
+
+    def settings(self) -> dict[str, Any]:
+        """Everything but the loop itself, as JSON values; undone by `from_settings`."""
+        plain = asdict(replace(self, layer=None))
+        del plain["layer"]
+        if self.beats is not None:
+            plain["beats"] = str(self.beats)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], layer: Layer | None = None) -> Looper:
+        """The looper of `settings`, with a loop in it or not.
+
+        Raises:
+            InputError: a setting that there is not, or a value that it cannot have.
+        """
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+        try:
+            if plain.get("beats") is not None:
+                plain["beats"] = Fraction(plain["beats"])
+            return cls(**plain, layer=layer)
+        except InputError:
+            raise
+        except (TypeError, ValueError, ZeroDivisionError) as error:
+            raise InputError(f"a looper's settings make no sense ({error})") from None
 
     def shuffled(self, count: int, seed: int = 0) -> Looper:
         """The same looper with its loop cut into `count` slices, in an order drawn by `seed`."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
@@ -586,7 +586,7 @@ class Voice:
             return {"beat": take.beat, "phase": take.phase, "rate": take.rate}
 
         facts = {
-            "settings": _settings(self.looper),
+            "settings": self.looper.settings(),
             "content": kept(self.content),
             "past": [kept(content) for content in self.past],
             "future": [kept(content) for content in self.future],
@@ -625,7 +625,7 @@ class Voice:
             sizes = {layer.size for layer in layers.values()} | {self.statistics.mean.shape[0]}
             if len(sizes) > 1:
                 raise InputError(f"a looper's state has vectors of {sorted(sizes)} numbers, expected one size")
-            other = Voice(_looper(facts["settings"]), self.statistics)
+            other = Voice(Looper.from_settings(facts["settings"]), self.statistics)
             other._take_over(facts, arrays, layers)
         except InputError:
             raise
@@ -657,20 +657,3 @@ class Voice:
         self._shot_from = facts["shot_from"]
         self._waits_for_sound, self._last_beat = facts["waits_for_sound"], facts["last_beat"]
         self._held = arrays["held"].astype(np.float32) if facts["held"] else None
-
-
-def _settings(looper: Looper) -> dict[str, Any]:
-    plain = asdict(replace(looper, layer=None))
-    del plain["layer"]
-    if looper.beats is not None:
-        plain["beats"] = str(looper.beats)
-    return plain
-
-
-def _looper(settings: dict[str, Any]) -> Looper:
-    plain = dict(settings)
-    if plain.get("beats") is not None:
-        plain["beats"] = Fraction(plain["beats"])
-    for name in ("transpose", "slices", "frozen"):
-        plain[name] = tuple(plain[name])
-    return Looper(**plain)

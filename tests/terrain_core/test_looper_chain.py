@@ -256,3 +256,26 @@ def pitch(audio: np.ndarray, seconds: float, rate: float) -> float:
 def test_chains_that_cannot_be_are_refused(build, message: str) -> None:
     with pytest.raises(InputError, match=message):
         build()
+
+
+def test_an_instrument_keeps_its_chain(instrument: Instrument, tmp_path) -> None:
+    """In its file, and from there into a render and a live engine."""
+    rng = np.random.default_rng(3)
+    loop = Layer.of(np.arange(20) / 20, rng.normal(size=(20, D)))
+    chain = LooperChain(
+        Looper("a", slices=(1, 0), transpose=(0.5,)).holding(loop, 7 / 3, 4),
+        Looper("b", beats=2, kind="coordinates"),
+        mode="parallel",
+        weights={"a": 0.75},
+        routes={"a": (1, 2)},
+        scenes={"quiet": {"a": {"muted": True}}},
+    )
+    facts, arrays = chain.to_parts()
+    again = LooperChain.from_parts(facts, arrays)
+    assert again.to_parts()[0] == facts
+    np.testing.assert_array_equal(again["a"].layer.vectors, loop.vectors)
+    assert (again["a"].beats, again["a"].origin, again["b"].layer) == (chain["a"].beats, 4, None)
+    with pytest.raises(InputError, match="makes no sense"):
+        LooperChain.from_parts({"mode": "series"}, {})
+    with pytest.raises(InputError, match="settings make no sense"):
+        LooperChain.from_parts({"loopers": [{"name": "a", "colour": "red"}]}, {})

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from terrain_core.engine import Block, Engine, MidiEvent, NoteExpression, ParameterPoint, Transport
 from terrain_core.instrument import Instrument
+from terrain_core.looper import ChainEffect
 from terrain_core.parameters import DEFAULTS, by_key
 from terrain_core.plugin_state import PluginState
 from terrain_plugin.bridge import protocol
@@ -58,6 +59,7 @@ class TerrainProcessor:
         self._shelf = shelf
         self._instrument: Instrument | None = None
         self._engine: Engine | None = None
+        self._chain: ChainEffect | None = None
         self._state = PluginState()
 
     @property
@@ -91,14 +93,22 @@ class TerrainProcessor:
         state = PluginState.from_bytes(data)
         instrument = self._shelf.get(state.instrument)
         if instrument is not self._instrument or self._engine is None:
-            self._engine = Engine(instrument, self._sample_rate, self._max_block)
-            self._instrument = instrument
+            chain = instrument.chain.effect(instrument) if instrument.chain else None
+            if chain is not None and state.loops:
+                chain.restore(state.loops)
+            effects = [chain] if chain is not None else []
+            self._engine = Engine(instrument, self._sample_rate, self._max_block, effects=effects)
+            self._instrument, self._chain = instrument, chain
+        elif self._chain is not None:
+            self._chain.restore(state.loops)
         self._engine.set_parameters({**DEFAULTS, **state.parameters})
         self._state = state
 
     def loops(self) -> bytes:
-        """What the plugin must keep besides parameters and instrument: the state's chunk LOOP."""
-        return self._state.loops
+        """What the plugin must keep besides parameters and instrument: the state's chunk LOOP, all that the
+        instrument's loopers remember.
+        """
+        return self._chain.to_bytes() if self._chain is not None else self._state.loops
 
     def process(
         self, request: Request, events: Iterable[tuple[Any, ...]], audio_in: NDArray[np.float32]

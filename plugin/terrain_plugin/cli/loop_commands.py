@@ -48,6 +48,15 @@ def loop(
             "--plot", metavar="PNG", help="Also draw the loops as rings and over the bars.", show_default=False
         ),
     ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save",
+            metavar="NAME.terrain",
+            help="Also save the instrument with these loops in it.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Play a chain of latent loopers into a sound file.
@@ -75,6 +84,7 @@ def loop(
     player = Instrument.load(instrument or DEFAULT_INSTRUMENT)
     found = read_chain(chain, player, lambda name, beats: gesture_lanes(name, beats, seed, chain.parent))
     played = found.chain.with_scene(scene) if scene else found.chain
+    player.chain = None  # this one plays instead of what the instrument may have
     effect = played.effect(player)
     for beat, name, action in found.actions:
         effect.do(name, action, beat)
@@ -87,12 +97,17 @@ def loop(
         result = render_parts([part], project, out, settings, progress=report)
     if plot:
         save_figure(chain_figure(played, bars), plot)
+    if save:
+        player.chain = played.with_parts(voice.value for voice in effect.voices.values())
+        player.save(save)
     if as_json:
         print_json({**result_as_json(result), "states": {name: state.value for name, state in effect.states.items()}})
         return
     print_result(result)
     for name, state in effect.states.items():
         print(f"{name}: {state.value}")
+    if save:
+        print(f"{save}: the instrument with these loops")
 
 
 def gesture_lanes(name: str, beats: float, seed: int, folder: Path | None = None) -> Iterable[Lane]:
