@@ -90,6 +90,7 @@ class Looper:
         kind: the loop holds latents, or coordinates that are played on whatever terrain is there.
         interpolation: between the loop's vectors.
         mix: 0 (what comes in) to 1 (the loop).
+        morph: from the loop (0) to the one before the last change (1), what UNDO would bring back.
         decay: of the distance from the latent mean, how much each pass loses, 0..1.
         mutate: standard deviations of noise, anew in each pass.
         transpose: shape (D,), added in standard deviations.
@@ -118,6 +119,7 @@ class Looper:
     kind: Kind = "latents"
     interpolation: Interpolation = "linear"
     mix: float = 1.0
+    morph: float = 0.0
     decay: float = 0.0
     mutate: float = 0.0
     transpose: tuple[float, ...] = ()
@@ -258,6 +260,7 @@ RANGES: Final = (
     ("crossfade", 0.0, 16.0),
     ("speed", -FASTEST, FASTEST),
     ("mix", 0.0, 1.0),
+    ("morph", 0.0, 1.0),
     ("decay", 0.0, 1.0),
     ("mutate", 0.0, 4.0),
     ("swing", 0.5, 0.75),

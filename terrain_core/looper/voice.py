@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from terrain_core.breakpoints import Doubles
 from terrain_core.engine.effects import normal_by_frame
 from terrain_core.errors import InputError
-from terrain_core.looper.layer import Layer, Vectors
+from terrain_core.looper.layer import Layer, Vectors, slerp
 from terrain_core.looper.looper import SHORTEST, Action, Looper, State, Statistics
 
 NEAR: Final = 1e-9
@@ -525,6 +525,14 @@ class Voice:
         looper, mean, std = self.looper, self.statistics.mean, self.statistics.std
         places = self._rearranged(phases)
         out = self.content.layer.at(places, looper.interpolation, mean)
+        before = self.past[-1] if self.past else None
+        if looper.morph > 0 and before is not None:
+            other = before.layer.at(places, looper.interpolation, mean)
+            amount = np.full(len(out), looper.morph, np.float32)
+            round_the_mean = looper.interpolation == "spherical"
+            out = (
+                slerp(out - mean, other - mean, amount) + mean if round_the_mean else out + looper.morph * (other - out)
+            )
         passes = np.maximum(np.floor((beats - self.content.origin) * abs(self._rate) + NEAR), 0.0)
         if looper.decay > 0:
             kept = (1.0 - looper.decay) ** passes

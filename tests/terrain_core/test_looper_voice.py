@@ -380,6 +380,17 @@ def test_slices_swing_decay_transpose_freeze_and_mix() -> None:
     np.testing.assert_allclose(out[:128], 1 + 0.25 * (old - 1), atol=1e-6)
 
 
+def test_morph_goes_to_the_loop_before_the_last_change() -> None:
+    beats = beats_of(512, 32, 4)
+    for morph, interpolation in ((0.25, "linear"), (1.0, "linear"), (1.0, "spherical")):
+        voice, old = recorded(overdub=1.0, interpolation=interpolation)
+        new = wave(beats) + 5
+        run(voice, new[:256], beats[:256], [(0, Action.OVERDUB), (128, Action.OVERDUB)])
+        voice.set(float(beats[256]), morph=morph)
+        out, _ = run(voice, new[256:384], beats[256:384])
+        np.testing.assert_allclose(out, new[:128] + morph * (old - new[:128]), atol=2e-5)
+
+
 def test_mutation_is_new_each_pass_and_the_same_each_time() -> None:
     beats = beats_of(256, 32, 4)
     silence = np.zeros((256, D), np.float32)
