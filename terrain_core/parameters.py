@@ -3,6 +3,9 @@
 Ids are for ever: projects on musicians' disks refer to them. A new parameter gets a new id (under 2^31, since
 DAWproject stores them as signed 32-bit integers), and a parameter that goes leaves its id behind in `RESERVED`.
 
+Places in the table are for ever too: Ardour's sessions and REAPER's envelopes name a parameter by its place in the
+plugin's list. A new parameter goes to the end.
+
 Plain values are what a musician reads (dB, ms, 0..1); normalised values are what VST3 and Ableton Live store (0..1).
 The law between the two is a straight line for every parameter, so that a straight line between two VST3 points is a
 straight line in plain values as well and VST3 and CLAP automation mean the same.

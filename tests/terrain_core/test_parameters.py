@@ -139,3 +139,42 @@ def test_odd_values_are_clamped(parameter: Parameter) -> None:
 def test_the_page_in_the_docs_is_current(root: Path) -> None:
     page = (root / "docs" / "parameters.md").read_text(encoding="utf-8")
     assert page == markdown(), "run: python -m terrain_core.parameters > docs/parameters.md"
+
+
+def test_places_are_for_ever() -> None:
+    """Ardour's sessions name a parameter by its place: what is here may be followed by others, never moved."""
+    first = [
+        "x",
+        "y",
+        "pressure",
+        "z",
+        "pressure_target",
+        "level",
+        "glide",
+        "source",
+        "snap",
+        "neighbours",
+        "intensity",
+        "noise",
+        "run",
+        "sync_bpm",
+        "bypass",
+        "status",
+        "offset_1",
+        "offset_2",
+        "offset_3",
+        "offset_4",
+        "offset_5",
+        "offset_6",
+        "offset_7",
+        "offset_8",
+        "scale_1",
+        "scale_2",
+        "scale_3",
+        "scale_4",
+        "scale_5",
+        "scale_6",
+        "scale_7",
+        "scale_8",
+    ]
+    assert [parameter.key for parameter in PARAMETERS[: len(first)]] == first
