@@ -167,6 +167,13 @@ def test_values_of_effects_with_a_range_of_their_own(project_of) -> None:
     assert (lane.plugin_id, lane.key) == ("loser/compressor", "")
 
 
+def test_what_reaper_itself_gives_a_plugin_is_none_of_its_parameters(project_of) -> None:
+    both = envelope("PT 0 0.5 0", "32:wet 0 1 1") + "\n" + envelope("PT 0 1 1", "31:bypass 0 1 0")
+    project = project_of(track(vst3() + "\n" + both))
+    assert [(lane.name, lane.key) for lane in project.lanes] == [("wet", ""), ("bypass", "")]
+    assert project.unknown == []
+
+
 def test_a_clap_and_its_state(project_of) -> None:
     encoded = "\n".join(encoded_state(STATE, "clap"))
     clap = f'<CLAP "CLAPi: Latent Terrain (Latent Terrain)" {identity.CLAP_ID} "Deep one"\n<STATE\n{encoded}\n>\n>'

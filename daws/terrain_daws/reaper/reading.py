@@ -63,6 +63,9 @@ CHAINS: Final = {"FXCHAIN": "", "FXCHAIN_REC": "in the chain for recording", "MA
 BYPASS_ALL_ENVELOPES: Final = 5
 """GLOBAL_AUTO: the override that plays no envelope."""
 
+HOSTS_OWN: Final = {"wet", "bypass", "delta"}
+"""Parameters that REAPER gives every plugin beside the plugin's own."""
+
 PARAMETER: Final = re.compile(r"(-?\d+)(?::(.*))?")
 
 
@@ -332,7 +335,8 @@ class _Reader:
         name = name.removesuffix(f" / {plugin.name}")
         if identifier is None and not plugin.is_ours and suffix == "":
             identifier = int(found[1])
-        key = key_of(identifier, name) if plugin.is_ours else ""
+        hosts_own = suffix.casefold() in HOSTS_OWN
+        key = key_of(identifier, name) if plugin.is_ours and not hosts_own else ""
         active = not (plugin.silenced_by or silenced_by)
         lane = self._lane(
             block, low, high, name=name, key=key, track=context.name, plugin=plugin.name,
@@ -340,7 +344,7 @@ class _Reader:
         )  # fmt: skip
         if lane is not None and plugin.is_ours:
             self.lanes_of[-1].append(len(self.pairs) - 1)
-            if not key:
+            if not key and not hosts_own:
                 self._report(block.begin, f"{name!r} is no parameter of this version of the plugin")
 
     def _named_envelope(self, block: Block, context: _TrackContext, name: str, low: float, high: float) -> None:
