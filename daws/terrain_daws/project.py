@@ -119,8 +119,8 @@ class Project:
     document: SourceDocument | None = field(default=None, repr=False, compare=False)
 
     def find_lane(self, name: str) -> Lane:
-        """The one lane called `name`; "track/name" picks one of several. Capitals do not matter, nor does what follows
-        a comma.
+        """The one lane called `name`, or `name / plugin`; "track/name" picks one of several. Capitals do not matter,
+        nor does what follows a comma.
 
         Raises:
             InputError: there is none or more than one; says which there are.
@@ -214,6 +214,10 @@ class Project:
 
 
 def _spellings(lane: Lane) -> set[str]:
-    """What a lane may be called: "CC 16, channel 1", "CC 16", and each with the track's name before."""
+    """What a lane may be called: "CC 16, channel 1", "CC 16", "Cutoff / Vital", each with the track's name before or
+    not.
+    """
     names = {lane.name, lane.name.partition(",")[0]}
+    if lane.plugin:
+        names |= {f"{lane.name} / {lane.plugin}", f"{lane.plugin}/{lane.name}"}
     return {spelling.casefold() for name in names for spelling in (name, f"{lane.track}/{name}")}

@@ -162,9 +162,15 @@ def test_values_of_effects_with_a_range_of_their_own(project_of) -> None:
     js = '<JS loser/compressor ""\n0 0 -\n>\n'
     header = '0:_Threshold -60 0 -20 "Threshold (dB) / compressor"'
     project = project_of(track(js + envelope("PT 0 -60 0\nPT 1 -15 0", header)))
-    lane = project.find_lane("Lead/Threshold (dB) / compressor")
+    lane = project.find_lane("Lead/Threshold (dB)")
+    assert project.find_lane("threshold (db) / loser/compressor") is lane
     assert lane.values.tolist() == [0, 0.75]
     assert (lane.plugin_id, lane.key) == ("loser/compressor", "")
+
+
+def test_an_older_header_has_the_parameters_place_alone(project_of) -> None:
+    project = project_of(track(vst3() + "\n" + envelope("PT 0 0.5 0", "1 0 1 0.5")))
+    assert [(lane.key, lane.parameter_id) for lane in project.lanes] == [("y", 2)]
 
 
 def test_what_reaper_itself_gives_a_plugin_is_none_of_its_parameters(project_of) -> None:
@@ -180,7 +186,7 @@ def test_a_clap_and_its_state(project_of) -> None:
     project = project_of(track(clap + "\n" + envelope("PT 0 0.5 0", '0:2 0 1 0.5 "Y / Latent Terrain"')))
     (instance,) = project.instances
     assert (instance.plugin_format, instance.name, instance.state) == ("clap", "Deep one", STATE)
-    assert (project.lanes[0].key, project.lanes[0].name) == ("y", "Y / Latent Terrain")
+    assert (project.lanes[0].key, project.lanes[0].name) == ("y", "Y")
 
 
 def test_a_damaged_state_is_reported_and_the_lanes_stay(project_of) -> None:

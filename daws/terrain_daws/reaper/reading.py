@@ -15,6 +15,7 @@ from typing import Final
 
 from terrain_core.errors import FileError, InputError
 from terrain_core.lanes import Lane
+from terrain_core.parameters import PARAMETERS
 from terrain_core.tempo import FASTEST_BPM, SLOWEST_BPM, Meter, TempoMap, TempoShape
 from terrain_daws.controls import assign_keys
 from terrain_daws.midi.events import MidiEvents
@@ -332,11 +333,14 @@ class _Reader:
         suffix = found[2] or ""
         identifier = int(suffix) if suffix.isdecimal() and len(suffix) < 11 else None
         name = words[5] if len(words) > 5 else suffix.removeprefix("_") or f"parameter {found[1]}"
-        name = name.removesuffix(f" / {plugin.name}")
+        name = name.rpartition(" / ")[0] or name  # REAPER puts the plugin behind it
         if identifier is None and not plugin.is_ours and suffix == "":
             identifier = int(found[1])
         hosts_own = suffix.casefold() in HOSTS_OWN
         key = key_of(identifier, name) if plugin.is_ours and not hosts_own else ""
+        if plugin.is_ours and not key and suffix == "" and 0 <= int(found[1]) < len(PARAMETERS):
+            key = PARAMETERS[int(found[1])].key  # older headers have the parameter's place alone
+            identifier = PARAMETERS[int(found[1])].id
         active = not (plugin.silenced_by or silenced_by)
         lane = self._lane(
             block, low, high, name=name, key=key, track=context.name, plugin=plugin.name,
