@@ -1,7 +1,7 @@
 """The one table of parameters: hosts, editor, command line, the C++ shim and the docs all read it.
 
 Ids are for ever: projects on musicians' disks refer to them. A new parameter gets a new id (under 2^31, since
-DAWproject stores them as signed 32-bit integers), and a parameter that goes leaves its id behind in `RESERVED`.
+DAWproject stores them as signed 32-bit integers), and the id of a parameter that goes is never used again.
 
 Places in the table are for ever too: Ardour's sessions and REAPER's envelopes name a parameter by its place in the
 plugin's list. A new parameter goes to the end.
@@ -25,6 +25,11 @@ from terrain_core.errors import InputError
 
 LATENT_KNOBS = 8
 """How many latents have their own offset and scale parameter."""
+
+LOOP_SLOTS = 64
+"""How many loops of a chain the loop parameters reach."""
+
+OFF_ON = ("Off", "On")
 
 
 class PressureTarget(enum.IntEnum):
@@ -174,6 +179,8 @@ class Parameter:
 SPECIAL_WORDS: Mapping[str, Mapping[float, str]] = {
     "level": {-60.0: "-inf dB"},  # the bottom of the fader is silence, as on a mixing desk
     "sync_bpm": {0.0: "Host"},
+    "loop_length": {0.0: "Own"},
+    "loop_blend": {0.0: "Own"},
 }
 
 
@@ -189,14 +196,23 @@ def _number(
     help: str,
     *,
     integer: bool = False,
+    read_only: bool = False,
 ) -> Parameter:
-    return Parameter(id, key, name, low, high, default, unit, group, None, help, integer)
+    return Parameter(id, key, name, low, high, default, unit, group, None, help, integer, read_only)
 
 
 def _choice(
-    id: int, key: str, name: str, choices: tuple[str, ...], group: str, help: str, *, read_only: bool = False
+    id: int,
+    key: str,
+    name: str,
+    choices: tuple[str, ...],
+    group: str,
+    help: str,
+    *,
+    default: float = 0.0,
+    read_only: bool = False,
 ) -> Parameter:
-    return Parameter(id, key, name, 0.0, len(choices) - 1.0, 0.0, "", group, choices, help, True, read_only)
+    return Parameter(id, key, name, 0.0, len(choices) - 1.0, default, "", group, choices, help, True, read_only)
 
 
 PARAMETERS: tuple[Parameter, ...] = (
@@ -325,17 +341,159 @@ PARAMETERS: tuple[Parameter, ...] = (
         )
         for n in range(1, LATENT_KNOBS + 1)
     ),
+    # The looper's: they drive the loop that Loop Slot chooses. Each has a value that leaves the loop as it is.
+    _number(
+        20,
+        "loop_slot",
+        "Loop Slot",
+        1,
+        LOOP_SLOTS,
+        1,
+        "",
+        "Loop",
+        "Which loop the other loop parameters drive, from the moment they move.",
+        integer=True,
+    ),
+    _choice(
+        21, "loop_record", "Loop Record", OFF_ON, "Loop", "On records a new loop; off ends it and plays it on and on."
+    ),
+    _choice(22, "loop_play", "Loop Play", OFF_ON, "Loop", "Off stops the loop, on plays it again.", default=1.0),
+    _choice(
+        23, "loop_overdub", "Loop Overdub", OFF_ON, "Loop", "While it is on, what is played is blended into the loop."
+    ),
+    _number(
+        24,
+        "loop_length",
+        "Loop Length",
+        0.0,
+        256.0,
+        0.0,
+        "beats",
+        "Loop",
+        "Length of what is recorded next; at 0 it is the loop's own, or as long as is played.",
+    ),
+    _choice(
+        25,
+        "loop_quantise",
+        "Loop Quantise",
+        ("Own", "Off", "Beat", "Bar", "Loop"),
+        "Loop",
+        "What actions wait for; Own is as the loop itself says.",
+    ),
+    _number(
+        26,
+        "loop_speed",
+        "Loop Speed",
+        -4.0,
+        4.0,
+        1.0,
+        "",
+        "Loop",
+        "Multiplies the loop's own speed; 0.5 is half as fast at the same pitch.",
+    ),
+    _choice(27, "loop_reverse", "Loop Reverse", OFF_ON, "Loop", "The loop goes backwards from where it is."),
+    _number(
+        28,
+        "loop_feedback",
+        "Loop Feedback",
+        0.0,
+        1.0,
+        1.0,
+        "",
+        "Loop",
+        "How much of the loop stays in each overdubbed pass, times the loop's own.",
+    ),
+    _number(
+        29, "loop_mix", "Loop Mix", 0.0, 1.0, 1.0, "", "Loop", "From the hand (0) to the loop (1), times its own mix."
+    ),
+    _choice(30, "loop_undo", "Loop Undo", OFF_ON, "Loop", "Switched on, takes the last change back."),
+    _choice(31, "loop_redo", "Loop Redo", OFF_ON, "Loop", "Switched on, makes the change again."),
+    _choice(32, "loop_clear", "Loop Clear", OFF_ON, "Loop", "Switched on, empties the loop; Loop Undo brings it back."),
+    _choice(33, "loop_mute", "Loop Mute", OFF_ON, "Loop", "The loop goes on and is not heard."),
+    _choice(
+        34,
+        "loop_action",
+        "Loop Action",
+        (
+            "None",
+            "Record",
+            "Play",
+            "Overdub",
+            "Replace",
+            "Substitute",
+            "Multiply",
+            "Insert",
+            "Stop",
+            "Mute",
+            "Undo",
+            "Redo",
+            "Clear",
+            "Reverse",
+            "Half",
+            "Double",
+            "Trigger",
+            "One-Shot",
+            "Freeze",
+        ),
+        "Loop",
+        "Does what it is turned to, once; go by way of None to do it again.",
+    ),
+    _number(
+        35,
+        "loop_blend",
+        "Loop Blend",
+        0.0,
+        1.0,
+        0.0,
+        "",
+        "Loop",
+        "How much of what is played an overdub takes in; Own is as the loop itself says.",
+    ),
+    _number(
+        36, "loop_level", "Loop Level", -60.0, 12.0, 0.0, "dB", "Loop", "How loud the loop is; the bottom is silence."
+    ),
+    _choice(
+        37,
+        "loop_state",
+        "Loop State",
+        (
+            "Empty",
+            "Armed",
+            "Recording",
+            "Ending",
+            "Playing",
+            "Overdubbing",
+            "Replacing",
+            "Substituting",
+            "Multiplying",
+            "Inserting",
+            "Stopped",
+        ),
+        "Loop",
+        "What the chosen loop does; Armed and Ending wait for what Loop Quantise says; read-only.",
+        read_only=True,
+    ),
+    _number(
+        38,
+        "loop_phase",
+        "Loop Phase",
+        0.0,
+        1.0,
+        0.0,
+        "",
+        "Loop",
+        "Where in the chosen loop it is; read-only.",
+        read_only=True,
+    ),
+    _choice(
+        39,
+        "tap",
+        "Tap",
+        OFF_ON,
+        "Output",
+        "Switched on in the beat, gives the tempo where neither the host nor Sync BPM does.",
+    ),
 )
-
-RESERVED: Mapping[range, str] = MappingProxyType(
-    {
-        range(
-            20, 40
-        ): "the latent looper: record, play, overdub, length, quantise, speed, reverse, feedback, mix, slot, "
-        "undo, clear"
-    }
-)
-"""Ids that are spoken for but name no parameter yet. Hosts see only what does something."""
 
 DEFAULTS: Mapping[str, float] = MappingProxyType({parameter.key: parameter.default for parameter in PARAMETERS})
 """key -> default, in plain values."""
@@ -383,8 +541,6 @@ def markdown() -> str:
         f"| {p.id} | `{p.key}` | {p.name} | {_values(p)} ({p.text(p.default)}) | {p.group} | {p.help} |"
         for p in PARAMETERS
     ]
-    lines += ["", "Ids that wait for their parameter:", ""]
-    lines += [f"* {ids.start} to {ids.stop - 1}: {purpose}" for ids, purpose in RESERVED.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from terrain_core.errors import FileError
 from terrain_core.instrument import Instrument
+from terrain_core.looper import ChainEffect, LooperChain
+from terrain_core.looper.chain_effect import MAGIC
 from terrain_core.plugin_state import InstrumentReference
 from terrain_plugin.shipped import DEFAULT_INSTRUMENT
 
@@ -49,3 +51,19 @@ def _sha256(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return ""
+
+
+def ours(loops: bytes) -> bytes:
+    """A state's loops, if this version wrote them; those of another are kept, and not played."""
+    return loops if loops.startswith(MAGIC) else b""
+
+
+def loopers_of(instrument: Instrument, loops: bytes = b"") -> ChainEffect:
+    """What plays an instrument's loops, or empty loopers where it has none, as a state remembers them.
+
+    Raises:
+        InputError: the loops are of another instrument's loopers, or damaged.
+    """
+    effect = (instrument.chain or LooperChain.empty()).effect(instrument)
+    effect.restore(ours(loops))
+    return effect

@@ -32,7 +32,7 @@ from terrain_core.safe_write import replacing
 from terrain_core.tempo import TempoMap
 from terrain_daws import PluginInstance, Project
 from terrain_plugin.effects_chain import EffectsChain
-from terrain_plugin.instrument_shelf import InstrumentShelf
+from terrain_plugin.instrument_shelf import InstrumentShelf, loopers_of, ours
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -137,6 +137,7 @@ class Part:
         constants: parameter key -> plain value of those that no lane drives.
         midi: what is played into it, in order.
         effects: latent effects after the standard ones, such as a chain of loopers; for one render.
+        loops: what the plugin's loopers remember, from its state; empty: nothing but what the instrument has.
     """
 
     name: str
@@ -145,6 +146,7 @@ class Part:
     constants: Mapping[str, float] = field(default_factory=dict)
     midi: Sequence[TimedMidi] = ()
     effects: Sequence[LatentEffect] = ()
+    loops: bytes = b""
 
 
 def parts_to_play(
@@ -173,7 +175,9 @@ def parts_to_play(
         state = chosen[0].state if chosen else None
         player = _player(shelf, state, instrument)
         values = _values(state) | dict(constants or {})
-        return [Part("", player, lanes_to_play(project, mapping), values, list(notes_as_midi(project)))]
+        midi = list(notes_as_midi(project))
+        loops = state.loops if state else b""
+        return [Part("", player, lanes_to_play(project, mapping), values, midi, loops=loops)]
     parts = []
     for instance in chosen:
         lanes: dict[str, Lane] = {}
@@ -182,7 +186,9 @@ def parts_to_play(
                 lanes.setdefault(lane.key, lane)
         player = _player(shelf, instance.state, instrument)
         midi = list(notes_as_midi(project, instance.track))
-        parts.append(Part(instance.track, player, lanes, _values(instance.state) | dict(constants or {}), midi))
+        values = _values(instance.state) | dict(constants or {})
+        loops = instance.state.loops if instance.state else b""
+        parts.append(Part(instance.track, player, lanes, values, midi, loops=loops))
     if not parts:
         reasons = ", ".join(f"{i.track!r}: {i.silenced_by}" for i in project.instances[:8])
         raise FileError(project.path, f"plays none of its {len(project.instances)} instances of the plugin ({reasons})")
@@ -346,13 +352,17 @@ def _sound(part: Part, tempo_map: TempoMap, sample_rate: int, start: float, end:
         seed=seed,
         constants={key: value for key, value in part.constants.items() if key not in plain},
         midi=iter(part.midi),
-        effects=[*part.effects, *instrument_loops(part.instrument)],
+        effects=[*part.effects, *_loopers(part)],
     )
 
 
-def instrument_loops(instrument: Instrument) -> list[ChainEffect]:
-    """What plays the chain of loopers that an instrument has."""
-    return [instrument.chain.effect(instrument)] if instrument.chain is not None else []
+def _loopers(part: Part) -> list[ChainEffect]:
+    """What plays the part's loops: those of its instrument, or empty ones where its lanes or its state use some."""
+    keys = {*part.lanes, *(key for key, value in part.constants.items() if value != parameters.DEFAULTS[key])}
+    used = any(parameters.by_key(key).group == "Loop" for key in keys)
+    if part.effects or not (part.instrument.chain or used or ours(part.loops)):
+        return []
+    return [loopers_of(part.instrument, part.loops)]
 
 
 def _mixed(sounds: Sequence[Iterator[Audio]], stems: Sequence[Any], channels: int) -> Iterator[Audio]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from terrain_core.autoencoders.protocol import Audio
 from terrain_core.engine.controls import Controls, LaneControls, SampledLane
-from terrain_core.engine.effects import Frames, LatentEffect
+from terrain_core.engine.effects import Frames, LatentEffect, TimedMessage
 from terrain_core.engine.events import MidiEvent, ParameterPoint
 from terrain_core.engine.level import Switch
 from terrain_core.engine.midi import MidiState
@@ -80,9 +82,9 @@ def render_batch(
     player = Player(instrument, sample_rate, seed=seed, threads=0, effects=effects)
     controls = LaneControls(lanes, tempo_map, constants or {})
     _require_sources(player, controls.at(np.array([start])))
-    return _Render(player, controls, tempo_map, start, end, sorted(midi, key=lambda message: message.seconds)).chunks(
-        chunk_frames
-    )
+    messages = sorted(midi, key=lambda message: message.seconds)
+    claims = [effect.claims for effect in effects if hasattr(effect, "claims")]
+    return _Render(player, controls, tempo_map, start, end, messages, claims).chunks(chunk_frames)
 
 
 class _Render:
@@ -96,6 +98,7 @@ class _Render:
         start: float,
         end: float,
         midi: list[TimedMidi],
+        claims: Sequence[Callable[[bytes], bool]],
     ) -> None:
         self._player = player
         self._clock = player.clock
@@ -104,6 +107,9 @@ class _Render:
         self._start = start
         self._samples = round((end - start) * self._clock.host_rate)
         self._midi = MidiState()
+        self._claims = claims
+        self._waiting: list[TimedMessage] = []  # for the next frame
+        self._early = sum(message.seconds < start for message in midi)
         self._messages = deque(
             MidiEvent(max(0, round((message.seconds - start) * self._clock.host_rate)), message.data)
             for message in midi
@@ -129,12 +135,27 @@ class _Render:
     def _advance(self, position: int, until: int, first: int, last: int) -> Audio:
         due = self._clock.due(first, last)
         seconds = self._start + due / self._clock.host_rate
+        messages = self._for_effects(until, due)
         points, switches = self._receive_before(until, position)
         controls = self._controls.hold(points, self._controls.at(seconds), due - position)
         _require_sources(self._player, controls)
         beats = self._tempo_map.beats_at(seconds)
-        frames = Frames(first + self._numbering, controls, beats, bars=self._tempo_map.bars_around(beats))
+        bars = self._tempo_map.bars_around(beats)
+        frames = Frames(first + self._numbering, controls, beats, bars=bars, midi=messages)
         return self._player.advance(until - position, frames, due - position, [Switch(0, playing=True), *switches])
+
+    def _for_effects(self, until: int, due: NDArray[np.int64]) -> list[TimedMessage]:
+        """The messages up to a host sample, for effects that care; those from before the start only hold notes."""
+        if not self._claims:
+            return []
+        fresh = [message for message in islice(self._messages, self._early, None) if message.offset < until]
+        offsets = np.array([message.offset for message in fresh])
+        beats = self._tempo_map.beats_at(self._start + offsets / self._clock.host_rate).tolist()
+        rows = np.searchsorted(due, offsets).tolist()
+        waiting = [(0, message.beat, message.data) for message in self._waiting]
+        waiting += [(row, beat, event.data) for row, beat, event in zip(rows, beats, fresh, strict=True)]
+        self._waiting = [TimedMessage(*message) for message in waiting if message[0] >= len(due)]
+        return [TimedMessage(*message) for message in waiting if message[0] < len(due)]
 
     def _receive_before(self, until: int, position: int) -> tuple[list[ParameterPoint], list[Switch]]:
         """What the messages up to a host sample do; offsets are counted from `position`."""
@@ -142,6 +163,9 @@ class _Render:
         switches = []
         while self._messages and self._messages[0].offset < until:
             message = self._messages.popleft()
+            self._early = max(self._early - 1, 0)
+            if any(claims(message.data) for claims in self._claims):
+                continue
             offset = message.offset - position
             points += self._midi.receive(MidiEvent(offset, message.data))
             switches.append(Switch(offset, notes=self._midi.sounding))

@@ -10,16 +10,18 @@ from numpy.typing import NDArray
 
 from terrain_core.autoencoders.protocol import Audio, Latents
 from terrain_core.engine.controls import Controls, ControlState
-from terrain_core.engine.effects import Frames, LatentEffect
+from terrain_core.engine.effects import Frames, LatentEffect, TimedMessage
 from terrain_core.engine.events import Block, MidiEvent, NoteExpression, ParameterPoint, Transport
-from terrain_core.engine.level import Switch
+from terrain_core.engine.level import Switch, pressed
 from terrain_core.engine.midi import MidiState
 from terrain_core.engine.player import Faults, Player
-from terrain_core.engine.song import SongPosition
+from terrain_core.engine.song import SongPosition, TapTempo
 from terrain_core.engine.sources import InputEncoder, stream_encoder
 from terrain_core.errors import InputError
 from terrain_core.instrument import Instrument
-from terrain_core.parameters import Source
+from terrain_core.parameters import Source, by_key
+
+TAP = by_key("tap").id
 
 
 class Engine:
@@ -63,6 +65,10 @@ class Engine:
         self._controls = ControlState()
         self._song = SongPosition(self._clock.host_rate)
         self._midi = MidiState()
+        self._messages: list[tuple[float, bytes]] = []  # beat and bytes of those that wait for the next frame
+        self._claims = [effect.claims for effect in effects if hasattr(effect, "claims")]
+        self._tap = TapTempo(sample_rate)
+        self._fresh_messages: list[tuple[int, float, bytes]] = []  # offset, beat, bytes, of this block
         self._samples = 0  # host samples of this stream so far
         self._frames = 0  # frames of this stream so far
         self._numbering = 0  # what makes a frame's number of its index in this stream
@@ -115,6 +121,7 @@ class Engine:
         is held.
         """
         self._midi = MidiState()
+        self._messages.clear()
         self._song.reset(position)
         self._begin()
 
@@ -122,7 +129,10 @@ class Engine:
         """The next `block.samples` samples of output, (channels, samples) at the host's rate, `latency` samples
         late.
         """
-        if self._song.enter(block.transport, self._controls["sync_bpm"]):
+        if any(point.parameter_id == TAP for point in block.points):
+            self._tap.take_in((point.offset, point.value) for point in block.points if point.parameter_id == TAP)
+        self._tap.go_on(block.samples)
+        if self._song.enter(block.transport, self._controls["sync_bpm"], self._tap.bpm):
             if self._player.silent or not self._samples:
                 self._begin()
             else:
@@ -133,8 +143,10 @@ class Engine:
         from_midi, switches = self._receive(block.midi)
         controls = self._controls.advance(block.points, block.lines, from_midi, due)
         beats = self._song.beats_at(due)
-        incoming = self._listen(block, controls, due)
-        frames = Frames(first + self._numbering, controls, beats, incoming, _bars(block.transport, beats))
+        incoming, heard = self._listen(block, controls, due)
+        messages = self._messages_before(due) if self._claims else ()
+        bars = _bars(block.transport, beats)
+        frames = Frames(first + self._numbering, controls, beats, incoming, bars, heard=heard, midi=messages)
         if self._song.playing != self._was_playing:
             self._was_playing = self._song.playing
             switches.insert(0, Switch(0, playing=self._was_playing, notes=held))
@@ -160,17 +172,36 @@ class Engine:
         points: list[ParameterPoint] = []
         switches = []
         for event in midi:
+            if self._claims and isinstance(event, MidiEvent):
+                (beat,) = self._song.beats_at(np.array([event.offset])).tolist()
+                self._fresh_messages.append((event.offset, beat, event.data))
+                if any(claims(event.data) for claims in self._claims):
+                    continue
             points += self._midi.receive(event)
             switches.append(Switch(max(event.offset, 0), notes=self._midi.sounding))
         return points, switches
 
-    def _listen(self, block: Block, controls: Controls, due: NDArray[np.int64]) -> Latents | None:
-        """(frames, D) latents of the incoming audio; None if there is nothing to encode or nobody to do it."""
+    def _messages_before(self, due: NDArray[np.int64]) -> list[TimedMessage]:
+        """What came up to each of the frames that start in this block; the rest waits."""
+        rows = np.searchsorted(due, [offset for offset, _, _ in self._fresh_messages]).tolist()
+        waiting = [(0, beat, data) for beat, data in self._messages]
+        waiting += [(row, beat, data) for row, (_, beat, data) in zip(rows, self._fresh_messages, strict=True)]
+        self._fresh_messages.clear()
+        self._messages = [(beat, data) for row, beat, data in waiting if row >= len(due)]
+        return [TimedMessage(*message) for message in waiting if message[0] < len(due)]
+
+    def _listen(
+        self, block: Block, controls: Controls, due: NDArray[np.int64]
+    ) -> tuple[Latents | None, NDArray[np.float64] | None]:
+        """(frames, D) latents of the incoming audio, and (frames,) how loud it is; where another source is chosen, how
+        loud the hand plays. None if there is nothing to encode or nobody to do it.
+        """
         if self._encoder is None:
-            return None
+            return None, None
         wanted = controls["source"] == Source.INPUT
         if not (self._listening or wanted.any()):
-            return None
+            return None, None
+        heard = pressed(controls) if len(due) else np.zeros(0)
         audio = np.zeros((1, block.samples), np.float32) if block.audio is None else block.audio
         latents = np.zeros((len(due), self._player.autoencoder.latent_size), np.float32)
         start = 0
@@ -182,10 +213,10 @@ class Engine:
             start = offset
             self._listening = bool(wanted[row])
             if self._listening:
-                latents[row] = self._encoder.next_frame()
+                latents[row], heard[row] = self._encoder.next_frame()
         if self._listening:
             self._encoder.feed(audio[:, start:])
-        return latents
+        return latents, heard
 
     def _warm_up(self, max_block: int) -> None:
         """Let runtimes do their slow first calls: one of a single frame, one of as many as the longest block holds."""

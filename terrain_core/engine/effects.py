@@ -6,8 +6,9 @@ result. Means and standard deviations are the autoencoder's (`latent_mean`, `lat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,14 @@ from numpy.typing import NDArray
 from terrain_core.autoencoders.protocol import Autoencoder, Latents
 from terrain_core.engine.controls import COLUMN, Controls
 from terrain_core.parameters import LATENT_KNOBS, PressureTarget
+
+
+class TimedMessage(NamedTuple):
+    """A MIDI message at a song position in beats; `row` is the first frame at which it has come."""
+
+    row: int
+    beat: float
+    data: bytes
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,10 @@ class Frames:
         incoming: (frames, D) latents of incoming audio; None where there is none.
         bars: (frames, 2) the beat at which each frame's bar began, and the bar's length in quarter notes; None where
             that is not known.
+        loudness: (frames,) how loud each frame is before Level: Pressure where it goes to Level, 0 where the source is
+            not there; None for 1.
+        heard: (frames,) the peak of the incoming audio that each frame was encoded of; None where there is none.
+        midi: messages that came since the frame before.
     """
 
     first: int
@@ -36,6 +49,9 @@ class Frames:
     beats: NDArray[np.float64]
     incoming: Latents | None = None
     bars: NDArray[np.float64] | None = None
+    loudness: NDArray[np.float64] | None = None
+    heard: NDArray[np.float64] | None = None
+    midi: Sequence[TimedMessage] = ()
 
     def __len__(self) -> int:
         return len(self.controls)
@@ -44,6 +60,9 @@ class Frames:
 class LatentEffect(Protocol):
     """What stands between source and decoder. Called on the audio thread's behalf: quick, and never raising for odd
     values.
+
+    An effect may also have `loudness`, (frames,) after each `process`: what becomes of `Frames.loudness`; and `claims`,
+    which says of a MIDI message (bytes) whether the effect keeps it from being played.
     """
 
     def process(self, latents: Latents, frames: Frames) -> Latents:

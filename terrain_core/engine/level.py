@@ -18,13 +18,20 @@ FADE_SECONDS: Final = 0.01
 _SILENT_DB = by_key("level").low
 
 
-def frame_gains(controls: Controls) -> NDArray[np.float64]:
-    """(frames,) linear gain: Level in dB, silent at its bottom, times pressure where Pressure To says so."""
-    level_db = controls["level"]
-    if controls.steady("level") == 0 and controls.steady("pressure") == 1:
+def pressed(controls: Controls) -> NDArray[np.float64]:
+    """(frames,) how loud the hand plays: Pressure where it goes to Level, else 1."""
+    if controls.steady("pressure") == 1:
         return np.ones(len(controls))
+    return np.where(controls["pressure_target"] == PressureTarget.LEVEL, controls["pressure"], 1.0)
+
+
+def level_gains(controls: Controls) -> NDArray[np.float64] | float:
+    """(frames,) linear gain of Level in dB, silent at its bottom; 1 where it is that at all frames."""
+    level_db = controls["level"]
+    if controls.steady("level") == 0:
+        return 1.0
     gains: NDArray[np.float64] = np.where(level_db > _SILENT_DB, 10 ** (level_db / 20), 0.0)
-    return np.where(controls["pressure_target"] == PressureTarget.LEVEL, gains * controls["pressure"], gains)
+    return gains
 
 
 class LevelRamp:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from terrain_core.autoencoders.protocol import Audio, Latents
 from terrain_core.engine.clock import FrameClock
 from terrain_core.engine.effects import Frames, LatentEffect, standard_effects
-from terrain_core.engine.level import Gate, LevelRamp, RunState, Switch, frame_gains
+from terrain_core.engine.level import Gate, LevelRamp, RunState, Switch, level_gains, pressed
 from terrain_core.engine.resampling import Resampler
 from terrain_core.engine.sources import Sources
 from terrain_core.instrument import Instrument
@@ -129,12 +129,17 @@ class Player:
         """The host audio that becomes ready with these frames."""
         playable = self.sources.playable(frames.controls)
         latents = self._hold_good(self.sources.latents(frames), playable)
+        # A source that is not there: the last sound is held and faded out. Loops go on.
+        loudness = pressed(frames.controls) * playable
+        frames = replace(frames, loudness=loudness)
         for effect in self._effects:
             latents = effect.process(latents, frames)
-        audio = self._decode(self._hold_good(latents, playable), frames)
-        # A source that is not there: the last sound is held and faded out.
-        gains = frame_gains(frames.controls) * playable
-        return self._resampler.process(self._level.process(audio, gains))
+            changed = getattr(effect, "loudness", None)
+            if changed is not None and changed is not loudness:
+                loudness = changed
+                frames = replace(frames, loudness=loudness)
+        audio = self._decode(self._hold_good(latents, True), frames)
+        return self._resampler.process(self._level.process(audio, loudness * level_gains(frames.controls)))
 
     def _hold_good(self, latents: Latents, playable: NDArray[np.bool_] | bool) -> Latents:
         """The latents, each frame that no source made, or that holds NaN or infinity, replaced by the last good one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,12 @@ from terrain_core.engine.events import Transport
 DEFAULT_BPM = 120.0
 LOWEST_SYNC_BPM = 20.0
 """Below it, Sync BPM means "as the host says"."""
+
+FASTEST_TAP = 400.0
+"""Beats a minute."""
+
+TAPS = 4
+"""Intervals that a tapped tempo is the mean of."""
 
 JUMP_SECONDS = 0.005
 JUMP_BEATS = 0.05
@@ -34,12 +41,15 @@ class SongPosition:
         self._fresh = True
         self._stride_beats = 0.0  # how far the last block went
 
-    def enter(self, transport: Transport | None, sync_bpm: float) -> bool:
-        """Take in what the host says at a block's start. Returns whether the song starts or jumps here."""
+    def enter(self, transport: Transport | None, sync_bpm: float, tapped_bpm: float | None = None) -> bool:
+        """Take in what the host says at a block's start. Returns whether the song starts or jumps here.
+
+        Where the host says no tempo, it is Sync BPM, or what was tapped, or 120.
+        """
         host = Transport(playing=True) if transport is None else transport
         started = self._fresh or (host.playing and not self.playing)
         host_bpm = _known(host.bpm)
-        self.bpm = host_bpm if host_bpm is not None and host_bpm > 0 else _free_bpm(sync_bpm)
+        self.bpm = host_bpm if host_bpm is not None and host_bpm > 0 else _free_bpm(sync_bpm, tapped_bpm)
         if self._fresh:
             self.beat = self.seconds * self.bpm / 60
         beat = _known(host.beat)
@@ -86,5 +96,41 @@ def _known(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _free_bpm(sync_bpm: float) -> float:
-    return sync_bpm if sync_bpm >= LOWEST_SYNC_BPM else DEFAULT_BPM
+def _free_bpm(sync_bpm: float, tapped_bpm: float | None) -> float:
+    if sync_bpm >= LOWEST_SYNC_BPM:
+        return sync_bpm
+    return DEFAULT_BPM if tapped_bpm is None else tapped_bpm
+
+
+class TapTempo:
+    """The tempo of a switch that is switched on in the beat: the mean of the last intervals."""
+
+    def __init__(self, host_rate_hz: float) -> None:
+        self._rate = host_rate_hz
+        self._now = 0  # samples, of the block's start
+        self._on = False
+        self._taps: list[int] = []
+
+    def take_in(self, points: Iterable[tuple[int, float]]) -> None:
+        """The switch's values in this block, each (offset, value)."""
+        for offset, value in points:
+            on = value >= 0.5
+            if on and not self._on:
+                self._tap(self._now + offset)
+            self._on = on
+
+    def _tap(self, sample: int) -> None:
+        if self._taps and not 60 / FASTEST_TAP <= (sample - self._taps[-1]) / self._rate <= 60 / LOWEST_SYNC_BPM:
+            self._taps.clear()  # a new beginning
+        self._taps = [*self._taps[-TAPS:], sample]
+
+    def go_on(self, samples: int) -> None:
+        """The block is over."""
+        self._now += samples
+
+    @property
+    def bpm(self) -> float | None:
+        """Beats a minute; None before the second tap."""
+        if len(self._taps) < 2:
+            return None
+        return 60 * self._rate * (len(self._taps) - 1) / (self._taps[-1] - self._taps[0])

@@ -166,6 +166,7 @@ class InputEncoder:
     def __init__(self, autoencoder: Autoencoder, stream: EncoderStream, host_rate_hz: float) -> None:
         self._channels = autoencoder.channels
         self._mean = autoencoder.latent_mean
+        self._hop = autoencoder.hop
         self._stream = stream
         self._resampler = Resampler(host_rate_hz, autoencoder.sample_rate, autoencoder.channels)
         self.delay_frames = 1 + math.ceil((self._resampler.latency + stream.delay) / autoencoder.hop)
@@ -176,17 +177,25 @@ class InputEncoder:
         self._stream.reset()
         self._resampler.reset()
         self._latents = deque([self._mean] * self.delay_frames)
+        self._peaks = deque([0.0] * self.delay_frames)
+        self._tail = np.zeros(0, np.float32)  # of the frame that is not whole yet, as loud as its loudest channel
 
     def feed(self, audio: Audio) -> None:
         """Take in host audio (channels, samples), channels being whatever the host has; NaN and infinity count as
         silence.
         """
         audio = np.nan_to_num(audio, nan=0.0, posinf=0.0, neginf=0.0)
-        self._latents.extend(self._stream.encode(self._resampler.process(self._to_model_channels(audio))))
+        resampled = self._resampler.process(self._to_model_channels(audio))
+        self._latents.extend(self._stream.encode(resampled))
+        loud = np.concatenate([self._tail, np.abs(resampled).max(axis=0)])
+        whole = len(loud) // self._hop
+        self._peaks.extend(loud[: whole * self._hop].reshape(whole, self._hop).max(axis=1).tolist())
+        self._tail = loud[whole * self._hop :]
 
-    def next_frame(self) -> NDArray[np.float32]:
-        """(D,): the latent for the frame that starts now."""
-        return self._latents.popleft()
+    def next_frame(self) -> tuple[NDArray[np.float32], float]:
+        """The latent (D,) for the frame that starts now, and the peak of the audio that it was made of."""
+        # The audio is known before its latents are: the two stay in step by their numbers.
+        return self._latents.popleft(), self._peaks.popleft()
 
     def _to_model_channels(self, audio: Audio) -> Audio:
         if audio.shape[0] == self._channels:

@@ -1,39 +1,133 @@
-"""Several loopers as one latent effect: one after the other, side by side, or in the order of a song."""
+"""Several loopers and other latent effects as one value: one after the other, side by side, or in the order of a song.
+
+`chain_effect` plays it.
+"""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from terrain_core.autoencoders.protocol import Latents
-from terrain_core.breakpoints import Doubles
-from terrain_core.engine.effects import Frames
-from terrain_core.engine.sources import unit_coordinates
 from terrain_core.errors import InputError
+from terrain_core.lanes import Lane
 from terrain_core.looper.layer import Layer
-from terrain_core.looper.looper import Action, Looper, State, Statistics
-from terrain_core.looper.voice import JUMP, Cue, Voice
+from terrain_core.looper.looper import LONGEST, RANGES, SHORTEST, Action, Looper
+from terrain_core.parameters import LATENT_KNOBS, LOOP_SLOTS, by_key
 
 if TYPE_CHECKING:
     from terrain_core.instrument import Instrument
+    from terrain_core.looper.chain_effect import ChainEffect
 
 Mode = Literal["series", "parallel", "song"]
 MODES: Final = ("series", "parallel", "song")
-MOST_LOOPERS: Final = 256
-FOUR_FOUR: Final = 4.0
+MOST_PARTS: Final = 256
+EMPTY_SLOTS: Final = 8
+"""Loopers of an instrument that has no chain of its own."""
+
+EFFECT_KEYS: Final = frozenset(
+    {
+        "glide",
+        "intensity",
+        "noise",
+        *(f"offset_{n}" for n in range(1, LATENT_KNOBS + 1)),
+        *(f"scale_{n}" for n in range(1, LATENT_KNOBS + 1)),
+    }
+)
+"""Parameters that a `LatentEffects` in a chain may have values of its own for."""
+
+LOOPER_LANES: Final = frozenset({name for name, _, _ in RANGES} | {"muted"})
+"""Settings of a looper that can be automated; `weight` in a parallel chain can be too."""
+
+
+@dataclass(frozen=True)
+class LatentEffects:
+    """The effects that every instrument has (Glide, Offset, Scale, Intensity, Noise), once more, at a place in a chain.
+
+    Attributes:
+        name: unique within the chain.
+        values: parameter key -> plain value; those that are not named do nothing.
+    """
+
+    name: str
+    values: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key, value in self.values.items():
+            if key not in EFFECT_KEYS:
+                raise InputError(f"effect {self.name!r} has {key!r}, expected one of {', '.join(sorted(EFFECT_KEYS))}")
+            parameter = by_key(key)
+            if not parameter.low <= value <= parameter.high:
+                raise InputError(
+                    f"effect {self.name!r} has {key}={value}, expected {parameter.low:g} to {parameter.high:g}"
+                )
+        object.__setattr__(self, "values", MappingProxyType({key: float(v) for key, v in self.values.items()}))
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What a MIDI note or controller does to a looper.
+
+    Attributes:
+        looper: its name.
+        do: an action: a note does it when it begins, a controller when it rises to 64 or more.
+        set: or a setting, which a controller moves from `low` (0) to `high` (127).
+        note: 0..127; -1: any note, which then also plays as notes do (retrigger on note). None: a controller.
+        controller: 0..127. None: a note.
+        channel: 1..16; None: all.
+        hold: the action lasts as long as the note, or while the controller is at 64 or more (record, overdub, …).
+        low, high: of `set`.
+    """
+
+    looper: str
+    do: Action | None = None
+    set: str | None = None
+    note: int | None = None
+    controller: int | None = None
+    channel: int | None = None
+    hold: bool = False
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        where = f"a binding of looper {self.looper!r}"
+        if (self.do is None) == (self.set is None):
+            raise InputError(f"{where} should either do an action or set a setting")
+        if (self.note is None) == (self.controller is None):
+            raise InputError(f"{where} should name either a note or a controller")
+        number = self.controller if self.note is None else self.note
+        lowest = 0 if self.note is None else -1
+        if number is None or not lowest <= number <= 127:
+            raise InputError(f"{where} names number {number}, expected {lowest} to 127")
+        if self.channel is not None and not 1 <= self.channel <= 16:
+            raise InputError(f"{where} has channel {self.channel}, expected 1 to 16")
+        if self.set is not None and (self.set not in LOOPER_LANES or self.note is not None):
+            raise InputError(f"{where} sets {self.set!r}, expected a controller and one of {_names(LOOPER_LANES)}")
+        if self.hold and self.do not in HOLDABLE:
+            raise InputError(f"{where} holds, expected {_names(action.value for action in HOLDABLE)}")
+
+
+HOLDABLE: Final = (
+    Action.RECORD,
+    Action.OVERDUB,
+    Action.REPLACE,
+    Action.SUBSTITUTE,
+    Action.MULTIPLY,
+    Action.INSERT,
+)
+"""Actions that go on until they are ended."""
 
 
 class LooperChain:
-    """Loopers, as one value.
+    """Loopers and other latent effects, as one value.
 
     Args:
-        parts: loopers, with names of their own.
+        parts: loopers, latent effects, and chains; each with a name of its own, unique in the whole tree.
         mode: "series": each gets what the one before gives. "parallel": all get what comes in, and are mixed by their
             weights; where those come to less than 1, the rest is what comes in. "song": one at a time, see `song`.
         weights: name -> how much of it is in a parallel mix; 1 for those that are not named.
@@ -41,20 +135,29 @@ class LooperChain:
         song: (name, how many times its loop is played), from beat 0 on, over and over.
         soloed: names of those that alone are heard; empty: all that are not muted.
         scenes: scene -> looper -> setting -> value; see `with_scene`.
+        automation: part -> setting -> lane over beats, in the setting's own values: `LOOPER_LANES` of a looper,
+            `EFFECT_KEYS` of an effect, and the `weight` of any part of a parallel chain.
+        bindings: what MIDI does; of the outermost chain.
+        name: of a chain within another.
+        beats: how long one pass of a chain takes in a song.
 
     Raises:
-        InputError: two loopers of one name, a name that none has, or a mode that there is not.
+        InputError: two parts of one name, a name that none has, or a mode that there is not.
     """
 
     def __init__(
         self,
-        *parts: Looper,
+        *parts: Part,
         mode: Mode = "series",
         weights: Mapping[str, float] | None = None,
         routes: Mapping[str, tuple[int, int]] | None = None,
         song: Sequence[tuple[str, int]] = (),
         soloed: Iterable[str] = (),
         scenes: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+        automation: Mapping[str, Mapping[str, Lane]] | None = None,
+        bindings: Sequence[Binding] = (),
+        name: str = "",
+        beats: Fraction | float | int | None = None,
     ) -> None:
         self.parts = tuple(parts)
         self.mode: Mode = mode
@@ -63,41 +166,91 @@ class LooperChain:
         self.song = tuple((name, int(times)) for name, times in song)
         self.soloed = frozenset(soloed)
         self.scenes = {name: {k: dict(v) for k, v in scene.items()} for name, scene in (scenes or {}).items()}
+        self.automation = {part: dict(lanes) for part, lanes in (automation or {}).items()}
+        self.bindings = tuple(bindings)
+        self.name = name
+        self.beats = None if beats is None else Fraction(beats).limit_denominator(1 << 20)
         self._check()
 
+    @classmethod
+    def empty(cls) -> LooperChain:
+        """What an instrument without a chain of its own has: empty loopers side by side, called 1, 2, 3 …"""
+        return cls(*(Looper(str(n)) for n in range(1, EMPTY_SLOTS + 1)), mode="parallel")
+
     def _check(self) -> None:
-        names = [part.name for part in self.parts]
+        names = [part.name for part in self._tree()]
         if len(set(names)) < len(names) or not all(names):
-            raise InputError(f"a chain has loopers called {', '.join(map(repr, names))}, expected a name for each")
-        if not 1 <= len(names) <= MOST_LOOPERS:
-            raise InputError(f"a chain of {len(names)} loopers, expected 1 to {MOST_LOOPERS}")
+            raise InputError(f"a chain has parts called {', '.join(map(repr, names))}, expected a name for each")
+        if not 1 <= len(names) <= MOST_PARTS:
+            raise InputError(f"a chain of {len(names)} parts, expected 1 to {MOST_PARTS}")
         if self.mode not in MODES:
             raise InputError(f"a chain has mode={self.mode!r}, expected one of {', '.join(MODES)}")
-        used = [*self.weights, *self.routes, *(name for name, _ in self.song), *self.soloed]
-        used += [name for scene in self.scenes.values() for name in scene]
-        for name in used:
-            if name not in names:
-                raise InputError(f"a chain names {name!r}, expected one of its loopers: {', '.join(names)}")
+        self._check_names(names)
         for name, weight in self.weights.items():
             if not 0 <= weight <= 1:
-                raise InputError(f"looper {name!r} has the weight {weight}, expected 0 to 1")
+                raise InputError(f"{name!r} has the weight {weight}, expected 0 to 1")
         for name, (first, last) in self.routes.items():
             if not 1 <= first <= last:
-                raise InputError(f"looper {name!r} drives latents {first} to {last}, expected 1 or more, in order")
+                raise InputError(f"{name!r} drives latents {first} to {last}, expected 1 or more, in order")
         if (self.mode == "song") != bool(self.song):
             raise InputError("a chain has an order of a song if, and only if, its mode is song")
         for name, times in self.song:
-            if not 1 <= times <= 10_000 or self[name].beats is None:
-                raise InputError(
-                    f"looper {name!r} is played {times} times in a song, expected 1 to 10,000, and a length"
-                )
+            if not 1 <= times <= 10_000 or self.pass_of(name) is None:
+                raise InputError(f"{name!r} is played {times} times in a song, expected 1 to 10,000, and a length")
+        if self.beats is not None and not SHORTEST <= self.beats <= LONGEST:
+            raise InputError(f"a chain has {self.beats} beats, expected {SHORTEST} to {LONGEST}")
+        self._check_automation()
+
+    def _check_names(self, names: Sequence[str]) -> None:
+        own = [part.name for part in self.parts]
+        used = [*self.weights, *self.routes, *(name for name, _ in self.song), *self.soloed]
+        for name in used:
+            if name not in own:
+                raise InputError(f"a chain names {name!r}, expected one of its parts: {', '.join(own)}")
+        loopers = [looper.name for looper in self.loopers]
+        for name in [*(name for scene in self.scenes.values() for name in scene), *(b.looper for b in self.bindings)]:
+            if name not in loopers:
+                raise InputError(f"a chain names {name!r}, expected one of its loopers: {', '.join(loopers)}")
+        for name in self.automation:
+            if name not in names:
+                raise InputError(f"a chain automates {name!r}, expected one of {', '.join(names)}")
+
+    def _check_automation(self) -> None:
+        for name, lanes in self.automation.items():
+            part = next(part for part in self._tree() if part.name == name)
+            known = LOOPER_LANES if isinstance(part, Looper) else EFFECT_KEYS
+            known = frozenset() if isinstance(part, LooperChain) else known
+            for setting, lane in lanes.items():
+                if setting not in known | {"weight"}:
+                    raise InputError(
+                        f"a chain automates {setting!r} of {name!r}, expected {_names(known | {'weight'})}"
+                    )
+                if lane.unit != "beats":
+                    raise InputError(f"a chain automates {setting!r} of {name!r} over seconds, expected beats")
+
+    def _tree(self) -> Iterator[Part]:
+        """All parts, those within others after them."""
+        for part in self.parts:
+            yield part
+            if isinstance(part, LooperChain):
+                yield from part._tree()
+
+    @property
+    def loopers(self) -> list[Looper]:
+        """All loopers, also of chains within, in order: the plugin's slots 1, 2, 3 …"""
+        return [part for part in self._tree() if isinstance(part, Looper)]
 
     def __getitem__(self, name: str) -> Looper:
         """The looper of that name."""
-        found = next((part for part in self.parts if part.name == name), None)
+        found = next((looper for looper in self.loopers if looper.name == name), None)
         if found is None:
-            raise InputError(f"no looper {name!r}, expected one of {', '.join(part.name for part in self.parts)}")
+            raise InputError(f"no looper {name!r}, expected one of {_names(part.name for part in self.loopers)}")
         return found
+
+    def pass_of(self, name: str) -> Fraction | None:
+        """How many beats one pass of a part takes in a song; None if it does not say."""
+        part = next(part for part in self.parts if part.name == name)
+        return None if isinstance(part, LatentEffects) or part.beats is None else Fraction(part.beats)
 
     def with_scene(self, name: str) -> LooperChain:
         """The chain with a scene's settings.
@@ -108,36 +261,58 @@ class LooperChain:
         if name not in self.scenes:
             raise InputError(f"no scene {name!r}, expected one of {', '.join(self.scenes) or '(there are none)'}")
         scene = self.scenes[name]
-        return self.with_parts(part.with_settings(scene.get(part.name, {})) for part in self.parts)
+        return self.with_loopers(part.with_settings(scene.get(part.name, {})) for part in self.loopers)
 
-    def with_parts(self, parts: Iterable[Looper]) -> LooperChain:
-        """The chain with other loopers in it."""
-        return LooperChain(
-            *parts,
-            mode=self.mode,
-            weights=self.weights,
-            routes=self.routes,
-            song=self.song,
-            soloed=self.soloed,
-            scenes=self.scenes,
-        )
+    def with_loopers(self, loopers: Iterable[Looper]) -> LooperChain:
+        """The chain with other loopers in the places of those of the same name."""
+        by_name = {looper.name: looper for looper in loopers}
+
+        def other(part: Part) -> Part:
+            if isinstance(part, LooperChain):
+                return part.with_loopers(by_name.values())
+            return by_name.get(part.name, part) if isinstance(part, Looper) else part
+
+        return LooperChain(*(other(part) for part in self.parts), **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in OPTIONS}
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """The chain as JSON values and arrays, as an instrument's file keeps it; undone by `from_parts`."""
         arrays: dict[str, NDArray[Any]] = {}
-        for index, part in enumerate(self.parts):
-            if part.layer is not None:
-                arrays[f"{index}.phases"], arrays[f"{index}.vectors"] = part.layer.phases, part.layer.vectors
-        facts = {
+        for index, looper in enumerate(self.loopers):
+            if looper.layer is not None:
+                arrays[f"{index}.phases"], arrays[f"{index}.vectors"] = looper.layer.phases, looper.layer.vectors
+                if looper.layer.loudness is not None:
+                    arrays[f"{index}.loudness"] = looper.layer.loudness
+        return self._facts(), arrays
+
+    def _facts(self) -> dict[str, Any]:
+        """All but the loops."""
+
+        def of_part(part: Part) -> dict[str, Any]:
+            if isinstance(part, LooperChain):
+                return {"chain": part._facts()}
+            if isinstance(part, LatentEffects):
+                return {"effects": {"name": part.name, **part.values}}
+            return part.settings()
+
+        return {
             "mode": self.mode,
-            "loopers": [part.settings() for part in self.parts],
+            "loopers": [of_part(part) for part in self.parts],
             "weights": self.weights,
             "routes": {name: list(route) for name, route in self.routes.items()},
             "song": [list(section) for section in self.song],
             "soloed": sorted(self.soloed),
             "scenes": self.scenes,
+            "automation": {
+                name: {setting: lane_facts(lane) for setting, lane in lanes.items()}
+                for name, lanes in self.automation.items()
+            },
+            "bindings": [binding_facts(binding) for binding in self.bindings],
+            "name": self.name,
+            "beats": None if self.beats is None else str(self.beats),
         }
-        return facts, arrays
 
     @classmethod
     def from_parts(cls, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> LooperChain:
@@ -146,188 +321,104 @@ class LooperChain:
         Raises:
             InputError: something is missing, or makes no sense.
         """
-        options = {
-            name: facts[name] for name in ("mode", "weights", "routes", "song", "soloed", "scenes") if name in facts
-        }
+        loopers = iter(range(LOOP_SLOTS * MOST_PARTS))
+
+        def part(settings: Mapping[str, Any]) -> Part:
+            if "chain" in settings:
+                return chain(settings["chain"])
+            if "effects" in settings:
+                values = dict(settings["effects"])
+                return LatentEffects(values.pop("name"), values)
+            index = next(loopers)
+            phases, vectors = arrays.get(f"{index}.phases"), arrays.get(f"{index}.vectors")
+            layer = None
+            if phases is not None and vectors is not None:
+                layer = Layer.of(phases, vectors, arrays.get(f"{index}.loudness"))
+            return Looper.from_settings(settings, layer)
+
+        def chain(facts: Mapping[str, Any]) -> LooperChain:
+            options = {name: facts[name] for name in OPTIONS if name in facts}
+            options["automation"] = {
+                name: {setting: lane_of(row) for setting, row in lanes.items()}
+                for name, lanes in facts.get("automation", {}).items()
+            }
+            options["bindings"] = [binding_of(row) for row in facts.get("bindings", [])]
+            return cls(*(part(settings) for settings in facts["loopers"]), **options)
+
         try:
-            parts = []
-            for index, settings in enumerate(facts["loopers"]):
-                phases, vectors = arrays.get(f"{index}.phases"), arrays.get(f"{index}.vectors")
-                layer = Layer.of(phases, vectors) if phases is not None and vectors is not None else None
-                parts.append(Looper.from_settings(settings, layer))
-            return cls(*parts, **options)
+            return chain(facts)
         except InputError:
             raise
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+        except (TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError, RecursionError) as error:
             raise InputError(f"a chain of loopers makes no sense ({error})") from None
 
     def effect(self, instrument: Instrument) -> ChainEffect:
         """What plays the chain with an instrument."""
+        from terrain_core.looper.chain_effect import ChainEffect
+
         return ChainEffect(self, instrument)
 
 
-class ChainEffect:
-    """A chain at work: a latent effect for `render_batch(effects=[…])` or an `Engine`."""
-
-    def __init__(self, chain: LooperChain, instrument: Instrument) -> None:
-        self.chain = chain
-        self._terrain = instrument.terrain
-        self._size = instrument.autoencoder.latent_size
-        latents = Statistics.of(instrument.autoencoder)
-        control_size = self._terrain.control_size if self._terrain is not None else 0
-        middle = Statistics(np.full(control_size, 0.5, np.float32), np.full(control_size, 0.25, np.float32))
-        for part in chain.parts:
-            if part.kind == "coordinates" and self._terrain is None:
-                raise InputError(f"looper {part.name!r} holds coordinates, and the instrument has no terrain")
-            wanted = control_size if part.kind == "coordinates" else self._size
-            if part.layer is not None and part.layer.size != wanted:
-                raise InputError(f"looper {part.name!r} holds vectors of {part.layer.size}, expected {wanted}")
-        self.voices = {
-            part.name: Voice(part, middle if part.kind == "coordinates" else latents) for part in chain.parts
-        }
-        self._actions: list[tuple[float, str, Action]] = []
-
-    def do(self, name: str, action: Action, beat: float = -math.inf) -> None:
-        """Have a looper do something, at the first frame from `beat` on; it may then wait for its own quantisation.
-
-        Raises:
-            InputError: no such looper.
-        """
-        if name not in self.voices:
-            raise InputError(f"no looper {name!r}, expected one of {', '.join(self.voices)}")
-        self._actions.append((beat, name, action))
-
-    @property
-    def states(self) -> dict[str, State]:
-        """What each looper is doing."""
-        return {name: voice.state for name, voice in self.voices.items()}
-
-    def reset(self) -> None:
-        """A stream begins anew: the loops stay."""
-
-    def process(self, latents: Latents, frames: Frames) -> Latents:
-        """The next frames; see `LatentEffect`."""
-        if not len(latents):
-            return latents
-        bars = frames.bars if frames.bars is not None else _four_four(frames.beats)
-        due = self._due(frames.beats)
-        if self.chain.mode == "series":
-            for name in self.voices:
-                latents, _ = self._through(name, latents, frames, bars, due)
-            return latents
-        if self.chain.mode == "song":
-            return self._song(latents, frames, bars, due)
-        return self._parallel(latents, frames, bars, due)
-
-    def _due(self, beats: Doubles) -> dict[str, list[Cue]]:
-        """Which action falls on which of these frames."""
-        due: dict[str, list[Cue]] = {}
-        waiting = []
-        for beat, name, action in self._actions:
-            reached = np.flatnonzero(beats >= beat)
-            if reached.size:
-                row = int(reached[0])
-                meant = beat if beats[row] - beat <= JUMP else None
-                due.setdefault(name, []).append(Cue(row, action, meant))
-            else:
-                waiting.append((beat, name, action))
-        self._actions = waiting
-        return due
-
-    def _through(
-        self, name: str, latents: Latents, frames: Frames, bars: Doubles, due: Mapping[str, list[Cue]]
-    ) -> tuple[Latents, Doubles]:
-        """A looper's latents, and how much of them is the loop: 0 where it is silent."""
-        voice = self.voices[name]
-        actions = sorted(due.get(name, ()), key=lambda cue: cue.row)
-        loudness = np.asarray(frames.controls["pressure"])
-        if voice.looper.kind == "coordinates":
-            assert self._terrain is not None
-            unit = unit_coordinates(frames.controls, self._terrain.control_size).astype(np.float32)
-            moved, presence = voice.process(unit, frames.beats, bars, actions, loudness)
-            heard = presence > 0
-            out = latents.copy()
-            if heard.any():
-                out[heard] = self._terrain.at(moved[heard].astype(np.float64))
-        else:
-            out, presence = voice.process(latents, frames.beats, bars, actions, loudness)
-        if self.chain.soloed and name not in self.chain.soloed:
-            return latents, np.zeros(len(latents))
-        columns = self._columns(name)
-        if columns != slice(None):
-            routed = latents.copy()
-            routed[:, columns] = out[:, columns]
-            out = routed
-        return out, presence
-
-    def _columns(self, name: str) -> slice:
-        if name not in self.chain.routes:
-            return slice(None)
-        first, last = self.chain.routes[name]
-        return slice(first - 1, last)
-
-    def _parallel(self, latents: Latents, frames: Frames, bars: Doubles, due: Mapping[str, list[Cue]]) -> Latents:
-        total = np.zeros(latents.shape, np.float64)
-        mixed = np.zeros(latents.shape, np.float64)
-        for name in self.voices:
-            out, presence = self._through(name, latents, frames, bars, due)
-            columns = self._columns(name)
-            share = ((presence > 0) * self.chain.weights.get(name, 1.0))[:, np.newaxis]
-            mixed[:, columns] += share * out[:, columns]
-            total[:, columns] += share
-        rest = np.maximum(1 - total, 0)
-        return ((mixed + rest * latents) / np.maximum(total, 1)).astype(np.float32)
-
-    def _song(self, latents: Latents, frames: Frames, bars: Doubles, due: Mapping[str, list[Cue]]) -> Latents:
-        """Each section's loop begins with the section."""
-        lengths = [float(self.chain[name].beats or Fraction(1)) * times for name, times in self.chain.song]
-        edges = np.concatenate([[0.0], np.cumsum(lengths)])
-        position = frames.beats % edges[-1]
-        section = np.clip(np.searchsorted(edges, position + 1e-9, side="right") - 1, 0, len(lengths) - 1)
-        out = latents.copy()
-        for index, (name, _) in enumerate(self.chain.song):
-            rows = np.flatnonzero(section == index)
-            if rows.size:
-                voice = self.voices[name]
-                beats = position[rows] - edges[index] + voice.looper.origin
-                out[rows], _ = voice.process(latents[rows], beats, bars[rows])
-        return out
-
-    # --- as bytes -------------------------------------------------------------------------------------------------
-
-    def to_bytes(self) -> bytes:
-        """Everything that the loopers remember; undone by `restore`."""
-        parts = {name: voice.to_bytes() for name, voice in self.voices.items()}
-        head = json.dumps({name: len(data) for name, data in parts.items()}).encode()
-        return len(head).to_bytes(8, "little") + head + b"".join(parts.values())
-
-    def restore(self, data: bytes) -> None:
-        """Become what `to_bytes` was taken of; of no bytes, what the chain itself says.
-
-        Raises:
-            InputError: damaged, or of a chain with other loopers; nothing was changed.
-        """
-        if not data:
-            self.voices = {name: Voice(self.chain[name], voice.statistics) for name, voice in self.voices.items()}
-            return
-        try:
-            size = int.from_bytes(data[:8], "little")
-            sizes = json.loads(data[8 : 8 + size])
-            if list(sizes) != list(self.voices):
-                raise InputError(f"a state of the loopers {', '.join(sizes)}, expected {', '.join(self.voices)}")
-            restored = {}
-            position = 8 + size
-            for name, voice in self.voices.items():
-                fresh = Voice(voice.looper, voice.statistics)
-                fresh.restore(data[position : position + int(sizes[name])])
-                restored[name] = fresh
-                position += int(sizes[name])
-        except (ValueError, TypeError, OverflowError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"a chain's state is damaged ({error})") from None
-        self.voices = restored
+Part: TypeAlias = "Looper | LatentEffects | LooperChain"
+OPTIONS: Final = (
+    "mode",
+    "weights",
+    "routes",
+    "song",
+    "soloed",
+    "scenes",
+    "automation",
+    "bindings",
+    "name",
+    "beats",
+)
+"""What `LooperChain` takes besides its parts."""
 
 
-def _four_four(beats: Doubles) -> Doubles:
-    return np.stack([np.floor(beats / FOUR_FOUR) * FOUR_FOUR, np.full(len(beats), FOUR_FOUR)], axis=1)
+def lane_facts(lane: Lane) -> list[list[Any]]:
+    """A lane over beats as JSON values: its points, each beat, value, shape and tension."""
+    return [[point.time, point.value, point.shape.value, point.tension] for point in lane.points]
+
+
+def lane_of(rows: Iterable[Sequence[Any]]) -> Lane:
+    """The lane of points [beat, value], with shape and tension where they are given; undone by `lane_facts`.
+
+    Raises:
+        InputError: no points, or some that make no sense.
+    """
+    points = [(*row, *("linear", 0.0)[len(row) - 2 :]) for row in rows]
+    if any(len(point) != 4 for point in points):
+        raise InputError("a lane has points that are not [beat, value], or [beat, value, shape, tension]")
+    times, values, shapes, tensions = zip(*points, strict=True) if points else ((), (), (), ())
+    return Lane(times, values, list(shapes), np.array(tensions, dtype=np.float64))
+
+
+def binding_facts(binding: Binding) -> dict[str, Any]:
+    """A binding as JSON values, those that are not the default; undone by `binding_of`."""
+    plain = asdict(binding)
+    plain["do"] = binding.do.value if binding.do is not None else None
+    return {name: value for name, value in plain.items() if value != getattr(Binding, name, None)}
+
+
+def binding_of(row: Mapping[str, Any]) -> Binding:
+    """The binding of `binding_facts`; a note may be "any".
+
+    Raises:
+        InputError: something that a binding does not have, or that cannot be.
+    """
+    known = Binding.__dataclass_fields__
+    for name in row:
+        if name not in known:
+            raise InputError(f"a binding has {name!r}, expected one of {_names(known)}")
+    values = dict(row)
+    if values.get("do") is not None:
+        if values["do"] not in {action.value for action in Action}:
+            raise InputError(f"a binding has do={values['do']!r}, expected one of {_names(a.value for a in Action)}")
+        values["do"] = Action(values["do"])
+    if values.get("note") == "any":
+        values["note"] = -1
+    return Binding(**values)
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))

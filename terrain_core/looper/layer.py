@@ -1,7 +1,8 @@
 """What a loop holds: vectors spread over the circle of its phase.
 
 Nothing is resampled when a loop is recorded: each vector keeps the phase at which it came. Played at the same phases it
-gives the same vectors to the last bit; anywhere else it interpolates between its neighbours on the circle.
+gives the same vectors to the last bit; anywhere else it interpolates between its neighbours on the circle. Beside each
+vector stands how loud it was, so that a loop keeps its rests and its accents.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from terrain_core.breakpoints import Doubles
 from terrain_core.errors import InputError
 
 Vectors = NDArray[np.float32]
+Loudness = NDArray[np.float32]
 Interpolation = Literal["linear", "cubic", "spherical"]
 
 SAME_PLACE: Final = 1e-6
@@ -31,17 +33,19 @@ class Layer:
     Attributes:
         phases: shape (n,), rising, 0 or more and less than 1; at least one.
         vectors: shape (n, D), float32.
+        loudness: shape (n,), 0 (silence) or more, 1 being as loud as the level says; None: 1 everywhere.
     """
 
     phases: Doubles
     vectors: Vectors
+    loudness: Loudness | None = None
 
     @classmethod
-    def of(cls, phases: ArrayLike, vectors: ArrayLike) -> Layer:
+    def of(cls, phases: ArrayLike, vectors: ArrayLike, loudness: ArrayLike | None = None) -> Layer:
         """A layer of phases in any order; of several vectors at one phase the last counts.
 
         Raises:
-            InputError: nothing, unequal lengths, or a phase beyond 0..1.
+            InputError: nothing, unequal lengths, a phase beyond 0..1, or a loudness that is none.
         """
         places: Doubles = np.asarray(phases, dtype=np.float64)
         rows: Vectors = np.asarray(vectors, dtype=np.float32)
@@ -49,13 +53,16 @@ class Layer:
             raise InputError(f"a layer of phases {places.shape} and vectors {rows.shape}, expected (n,) and (n, D)")
         if not ((places >= 0) & (places < 1)).all() or not np.isfinite(rows).all():
             raise InputError("a layer has a phase that is not 0 to 1, or a vector that is no number")
+        loud = np.ones(len(places), np.float32) if loudness is None else np.asarray(loudness, dtype=np.float32)
+        if loud.shape != places.shape or not (loud >= 0).all() or not np.isfinite(loud).all():
+            raise InputError(f"a layer has a loudness of shape {loud.shape}, expected {places.shape}, each 0 or more")
         order = np.argsort(places, kind="stable")
-        places, rows = places[order], rows[order]
-        last = np.append(np.diff(places) > 0, True)
-        places, rows = places[last], rows[last]
-        places.setflags(write=False)
-        rows.setflags(write=False)
-        return cls(places, rows)
+        last = np.append(np.diff(places[order]) > 0, True)
+        kept = order[last]
+        places, rows, loud = places[kept], rows[kept], loud[kept]
+        for array in (places, rows, loud):
+            array.setflags(write=False)
+        return cls(places, rows, None if (loud == 1).all() else loud)
 
     def __len__(self) -> int:
         return len(self.phases)
@@ -68,7 +75,12 @@ class Layer:
     @property
     def nbytes(self) -> int:
         """Memory that the arrays take."""
-        return self.phases.nbytes + self.vectors.nbytes
+        return self.phases.nbytes + self.vectors.nbytes + (0 if self.loudness is None else self.loudness.nbytes)
+
+    @property
+    def loud(self) -> Loudness:
+        """The loudness as an array, shape (n,)."""
+        return np.ones(len(self), np.float32) if self.loudness is None else self.loudness
 
     def at(self, phases: Doubles, interpolation: Interpolation = "linear", centre: Vectors | None = None) -> Vectors:
         """The loop at phases (m,), of any size: shape (m, D).
@@ -82,6 +94,15 @@ class Layer:
         if interpolation == "spherical" and centre is not None:
             return _spherical(self.vectors - centre, index, u) + centre
         return INTERPOLATIONS[interpolation](self, index, u)
+
+    def loudness_at(self, phases: Doubles) -> Loudness:
+        """How loud it is at phases (m,): straight between the vectors. Shape (m,)."""
+        if self.loudness is None:
+            return np.ones(len(phases), np.float32)
+        index, u = self._between(phases)
+        begin, end = self.loudness[index], self.loudness[(index + 1) % len(self)]
+        out: Loudness = begin + u * (end - begin)
+        return out
 
     def index_at(self, phases: Doubles) -> NDArray[np.intp]:
         """Which vector each phase is at or after."""
@@ -110,13 +131,20 @@ class Layer:
         low, width = (begin, turns) if turns >= 0 else (begin + turns, -turns)
         kept = (self.phases - low) % 1.0 > width
         return Layer.of(
-            np.concatenate([self.phases[kept], new.phases]), np.concatenate([self.vectors[kept], new.vectors])
+            np.concatenate([self.phases[kept], new.phases]),
+            np.concatenate([self.vectors[kept], new.vectors]),
+            np.concatenate([self.loud[kept], new.loud]),
         )
+
+    def turned(self, phase: float) -> Layer:
+        """The loop begun at `phase`."""
+        return Layer.of((self.phases - phase) % 1.0 % 1.0, self.vectors, self.loud)
 
     def tiled(self, times: int) -> Layer:
         """The loop so many times in a row, as one loop that is so many times as long."""
         phases = (self.phases + np.arange(times)[:, np.newaxis]).ravel() / times
-        return Layer.of(np.minimum(phases, np.nextafter(1.0, 0.0)), np.tile(self.vectors, (times, 1)))
+        below_one = np.minimum(phases, np.nextafter(1.0, 0.0))
+        return Layer.of(below_one, np.tile(self.vectors, (times, 1)), np.tile(self.loud, times))
 
 
 def _linear(layer: Layer, index: NDArray[np.intp], u: NDArray[np.float32]) -> Vectors:

@@ -28,6 +28,9 @@ SHORTEST, LONGEST = Fraction(1, 16), Fraction(256)
 
 FASTEST: Final = 4.0
 
+SILENT_DB: Final = -60.0
+"""A loop's level at which it is silent, as a fader's bottom."""
+
 
 class Action(enum.Enum):
     """What a player does to a looper."""
@@ -89,6 +92,7 @@ class Looper:
         one_shot: play once from each trigger.
         kind: the loop holds latents, or coordinates that are played on whatever terrain is there.
         interpolation: between the loop's vectors.
+        level: dB, -60 (silence) to 12: how loud the loop is beside what was recorded.
         mix: 0 (what comes in) to 1 (the loop).
         morph: from the loop (0) to the one before the last change (1), what UNDO would bring back.
         decay: of the distance from the latent mean, how much each pass loses, 0..1.
@@ -118,6 +122,7 @@ class Looper:
     one_shot: bool = False
     kind: Kind = "latents"
     interpolation: Interpolation = "linear"
+    level: float = 0.0
     mix: float = 1.0
     morph: float = 0.0
     decay: float = 0.0
@@ -163,7 +168,7 @@ class Looper:
         """The same looper with a gesture in it, played on an instrument's terrain.
 
         Args:
-            gesture: lanes over beats (or seconds, at `tempo`) from 0 on, that drive X, Y and Z.
+            gesture: lanes over beats (or seconds, at `tempo`) from 0 on, that drive X, Y, Z and Pressure (how loud).
             at: where the loop begins, "bar.beat" in 4/4, or in beats.
             tempo: bpm at which it is played: how many frames the loop gets.
         Raises:
@@ -187,7 +192,8 @@ class Looper:
             if key in columns:
                 unit[:, dimension] = np.clip(columns[key], 0, 1)
         vectors = unit if self.kind == "coordinates" else terrain.at(unit)
-        return self.holding(Layer.of(phases, vectors.astype(np.float32)), self.beats, beat_of(at))
+        loudness = np.clip(columns["pressure"], 0, 1) if "pressure" in columns else None
+        return self.holding(Layer.of(phases, vectors.astype(np.float32), loudness), self.beats, beat_of(at))
 
     def with_settings(self, settings: Mapping[str, Any]) -> Looper:
         """The same looper with other settings, by name.
@@ -259,6 +265,7 @@ RANGES: Final = (
     ("feedback", 0.0, 1.0),
     ("crossfade", 0.0, 16.0),
     ("speed", -FASTEST, FASTEST),
+    ("level", SILENT_DB, 12.0),
     ("mix", 0.0, 1.0),
     ("morph", 0.0, 1.0),
     ("decay", 0.0, 1.0),

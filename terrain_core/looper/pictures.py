@@ -23,7 +23,7 @@ def chain_figure(chain: LooperChain, bars: int, beats_a_bar: float = 4.0) -> Fig
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 1.2 + 0.5 * max(len(chain.parts), 5)), layout="constrained")
+    figure = Figure(figsize=(11, 1.2 + 0.5 * max(len(chain.loopers), 5)), layout="constrained")
     rings = figure.add_subplot(1, 2, 1, projection="polar")
     rows = figure.add_subplot(1, 2, 2)
     _rings(rings, chain)  # type: ignore[arg-type]
@@ -34,9 +34,9 @@ def chain_figure(chain: LooperChain, bars: int, beats_a_bar: float = 4.0) -> Fig
 def _rings(axes: PolarAxes, chain: LooperChain) -> None:
     axes.set_theta_zero_location("N")
     axes.set_theta_direction(-1)
-    count = len(chain.parts)
+    count = len(chain.loopers)
     angles = np.linspace(0, 2 * np.pi, RING_STEPS + 1)
-    for index, part in enumerate(chain.parts):
+    for index, part in enumerate(chain.loopers):
         outer = count - index + 1.0
         if part.layer is not None:
             shades = _shades(part, (np.arange(RING_STEPS) + 0.5) / RING_STEPS)
@@ -61,15 +61,15 @@ def _shades(part: Looper, phases: np.ndarray) -> np.ndarray:
 
 def _rows(axes: Axes, chain: LooperChain, bars: int, beats_a_bar: float) -> None:
     end = bars * beats_a_bar
-    for index, part in enumerate(chain.parts):
+    for index, part in enumerate(chain.loopers):
         spans = _song_passes(chain, part.name, end) if chain.mode == "song" else _passes(part, end)
         colours = ["tab:blue" if n % 2 == 0 else "tab:cyan" for n in range(len(spans))]
         axes.broken_barh(
             [(begin / beats_a_bar, length / beats_a_bar) for begin, length in spans], (index - 0.4, 0.8), color=colours
         )
-    axes.set_yticks(range(len(chain.parts)), [part.name for part in chain.parts])
+    axes.set_yticks(range(len(chain.loopers)), [part.name for part in chain.loopers])
     axes.set_xlim(0, bars)
-    axes.set_ylim(len(chain.parts) - 0.5, -0.5)
+    axes.set_ylim(len(chain.loopers) - 0.5, -0.5)
     axes.set_xlabel("bars")
     axes.set_title(f"{chain.mode}", fontsize=9)
 
@@ -87,7 +87,7 @@ def _song_passes(chain: LooperChain, name: str, end: float) -> list[tuple[float,
     spans, now = [], 0.0
     while now < end:
         for section, times in chain.song:
-            length = float(chain[section].beats or 1)
+            length = float(chain.pass_of(section) or 1)
             for _ in range(times):
                 if section == name and now < end:
                     spans.append((now, min(length, end - now)))

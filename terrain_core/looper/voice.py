@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from terrain_core.breakpoints import Doubles
 from terrain_core.engine.effects import normal_by_frame
 from terrain_core.errors import InputError
-from terrain_core.looper.layer import Layer, Vectors, slerp
-from terrain_core.looper.looper import SHORTEST, Action, Looper, State, Statistics
+from terrain_core.looper.layer import Layer, Loudness, Vectors, slerp
+from terrain_core.looper.looper import SHORTEST, SILENT_DB, Action, Looper, State, Statistics
 
 NEAR: Final = 1e-9
 """Beats: nearer than this is at the same time."""
@@ -55,11 +55,20 @@ class Content(NamedTuple):
     origin: float
 
 
+class Hold(NamedTuple):
+    """A switch for something that goes on until it is switched off, such as RECORD or OVERDUB."""
+
+    action: Action
+    on: bool
+
+
 class Cue(NamedTuple):
-    """An action at a frame. `beat` is when it was meant, between the frame before and this one; None: at the frame."""
+    """What happens at a frame: an action, a switch, or settings with their new values. `beat` is when it was meant,
+    between the frame before and this one; None: at the frame.
+    """
 
     row: int
-    action: Action
+    what: Action | Hold | Mapping[str, Any]
     beat: float | None = None
 
 
@@ -72,22 +81,46 @@ class Take:
     rate: float
     beats: list[float] = field(default_factory=list)
     vectors: list[Vectors] = field(default_factory=list)
+    loudness: list[float] = field(default_factory=list)
 
-    def add(self, beats: Doubles, vectors: Vectors) -> None:
+    def add(self, beats: Doubles, vectors: Vectors, loudness: Loudness) -> None:
         """Take in frames; those during which the song stands still are left out."""
         last = self.beats[-1] if self.beats else -math.inf
-        for beat, vector in zip(beats.tolist(), vectors, strict=True):
+        for beat, vector, loud in zip(beats.tolist(), vectors, loudness.tolist(), strict=True):
             if beat != last:
                 self.beats.append(beat)
                 self.vectors.append(vector.copy())
+                self.loudness.append(loud)
                 last = beat
+
+    def shift(self, beats: float) -> None:
+        """Move it in the song."""
+        self.beat += beats
+        self.beats = [beat + beats for beat in self.beats]
+
+    def layer(self, phases: Doubles, rows: NDArray[np.bool_] | slice = slice(None)) -> Layer:
+        """Those of its frames as a layer, at phases of their own."""
+        return Layer.of(phases[rows], np.stack(self.vectors)[rows], np.array(self.loudness, np.float32)[rows])
+
+
+def crossfaded(
+    first: Vectors, first_loud: Loudness, second: Vectors, second_loud: Loudness, share: float | Doubles
+) -> tuple[Vectors, Loudness]:
+    """So much (0..1) of the second, the rest of the first: vectors (n, D) by their share and their loudness, so that
+    what is silent leaves no trace; loudness (n,) by the share.
+    """
+    shares: Doubles = np.broadcast_to(np.asarray(share, dtype=np.float64), first_loud.shape)
+    late: Doubles = shares * second_loud
+    total: Doubles = (1 - shares) * first_loud + late
+    part = np.divide(late, total, out=shares.copy(), where=total > 0).astype(np.float32)
+    return first + part[:, np.newaxis] * (second - first), total.astype(np.float32)
 
 
 class Voice:
     """Plays one looper. Vectors are latents (or coordinates); `statistics` are theirs."""
 
     def __init__(self, looper: Looper, statistics: Statistics) -> None:
-        self.looper = looper
+        self.looper = replace(looper, layer=None)
         self.statistics = statistics
         self.content = (
             Content(looper.layer, float(looper.beats or 0), looper.origin) if looper.layer is not None else None
@@ -107,6 +140,7 @@ class Voice:
         self._waits_for_sound = False
         self._held: Vectors | None = None
         self._last_beat: float | None = None
+        self._last_step = 0.0
 
     # --- what others may know -------------------------------------------------------------------------------------
 
@@ -155,9 +189,12 @@ class Voice:
     # --- settings and actions -------------------------------------------------------------------------------------
 
     def set(self, beat: float, **settings: Any) -> None:
-        """Change settings at a beat. A loop that is not locked to the song goes on from where it is."""
+        """Change settings at a beat. A loop that is not locked to the song goes on from where it is; another number of
+        beats counts from the next recording on.
+        """
         if "speed" in settings and settings["speed"] != self.looper.speed:
             self._anchor_at(beat)
+        self.muted = settings.get("muted", self.muted)
         self.looper = self.looper.with_settings(settings)
 
     def process(
@@ -165,52 +202,66 @@ class Voice:
         incoming: Vectors,
         beats: Doubles,
         bars: Doubles,
-        actions: Sequence[Cue] = (),
-        loudness: Doubles | None = None,
-    ) -> tuple[Vectors, Doubles]:
+        cues: Sequence[Cue] = (),
+        loudness: Loudness | None = None,
+        heard: Doubles | None = None,
+    ) -> tuple[Vectors, Doubles, Loudness]:
         """The next frames.
 
         Args:
             incoming: shape (n, D).
             beats: shape (n,), the song's position at each frame.
             bars: shape (n, 2), the beat at which each frame's bar began, and the bar's length in beats.
-            actions: in order of their frames.
-            loudness: shape (n,), what `Looper.threshold` is compared with; silence if None.
+            cues: in order of their frames.
+            loudness: shape (n,), how loud what comes in is; 1 if None.
+            heard: shape (n,), what `Looper.threshold` is compared with; the loudness if None.
         Returns:
-            what comes out, shape (n, D), and how much of it is the loop, shape (n,), 0..1.
+            what comes out, shape (n, D); how much of it is the loop, shape (n,), 0..1; and how loud it is, shape (n,).
         """
-        if not actions and self._nothing_can_begin:
-            self._last_beat = float(beats[-1])
-            return self._run(incoming, beats)
-        out = incoming.copy()
+        loudness = np.ones(len(incoming), np.float32) if loudness is None else loudness
+        if not cues and self._nothing_can_begin:
+            self._pass_by(beats)
+            return self._run(incoming, loudness, beats)
+        heard = loudness.astype(np.float64) if heard is None else heard
+        out, loud = incoming.copy(), loudness.copy()
         presence = np.zeros(len(incoming))
         row = 0
-        waiting = list(actions)
+        waiting = list(cues)
         while row < len(incoming):
             beat = float(beats[row])
-            self._follow(beat)
+            self._follow(beat, bars[row])
             while waiting and waiting[0].row <= row:
-                cue = waiting.pop(0)
-                self._request(cue.action, beat if cue.beat is None else cue.beat, bars[row])
+                self._take_in(waiting.pop(0), beat, bars[row])
             self._do_what_is_due(beat)
-            if self._waits_for_sound and loudness is not None and loudness[row] > self.looper.threshold:
+            if self._waits_for_sound and heard[row] > self.looper.threshold:
                 self._waits_for_sound = False
                 self._begin(Action.RECORD, beat)
-            end = self._end_of_run(row, beats, waiting, loudness)
+            end = self._end_of_run(row, beats, waiting, heard)
             rows = slice(row, end)
-            out[rows], presence[rows] = self._run(incoming[rows], beats[rows])
-            self._last_beat = float(beats[end - 1])
+            out[rows], presence[rows], loud[rows] = self._run(incoming[rows], loudness[rows], beats[rows])
+            self._pass_by(beats[rows])
             row = end
-        return out, presence
+        return out, presence, loud
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing comes of it, and nothing will without a cue."""
+        return self._nothing_can_begin and (self.content is None or self.mode in (State.EMPTY, State.STOPPED))
 
     @property
     def _nothing_can_begin(self) -> bool:
         """Whether it just plays, or is silent, and goes on doing so whatever the beats are."""
         return not (self._pending or self._take or self._tail or self._waits_for_sound or self._shot_from is not None)
 
-    def _follow(self, beat: float) -> None:
-        """Notice that the song was located elsewhere: what is being written is cut there, what waits for an end of its
-        own waits as long as before.
+    def _pass_by(self, beats: Doubles) -> None:
+        before = self._last_beat if len(beats) == 1 else float(beats[-2])
+        self._last_beat = float(beats[-1])
+        self._last_step = 0.0 if before is None else min(max(self._last_beat - before, 0.0), JUMP)
+
+    def _follow(self, beat: float, bar: Doubles) -> None:
+        """Notice that the song was located elsewhere, or that the host's loop begins again. A recording goes on, and
+        what is due in it comes as late as before; a pass that is being overdubbed is cut there; what waits for a beat
+        or bar waits for the next one.
         """
         last = self._last_beat
         if last is None or 0 <= beat - last <= JUMP:
@@ -218,12 +269,21 @@ class Voice:
         if self.mode in IN_PASSES and self._take is not None:
             self._put_in(whole=False)
             self._take = Take(beat, float(self.phase_at(beat)), self._rate)
-        shift = beat - last
-        self._pending = [(due + shift if what == FINISH else due, what) for due, what in self._pending]
+        shift = beat - (last + self._last_step)  # as if the song had gone on to here
+        writes = self._take is not None and self.mode not in IN_PASSES
+        for take in (self._take if writes else None, self._tail):
+            if take is not None:
+                take.shift(shift)
+        self._pending = [
+            (due + shift, what)
+            if writes or not isinstance(what, Action) or due <= last + self._last_step + NEAR
+            else (self._boundary(beat, bar, self.looper.quantise), what)
+            for due, what in self._pending
+        ]
         if self._shot_from is not None:
             self._shot_from += shift
 
-    def _end_of_run(self, row: int, beats: Doubles, waiting: Sequence[Cue], loudness: Doubles | None) -> int:
+    def _end_of_run(self, row: int, beats: Doubles, waiting: Sequence[Cue], heard: Doubles) -> int:
         """The first frame after `row` at which something else begins."""
         ends = [len(beats), *(cue.row for cue in waiting[:1])]
         later = beats[row + 1 :]
@@ -234,8 +294,8 @@ class Voice:
             tests.append(np.abs((later - self._take.beat) * self._take.rate) >= 1 - NEAR)
         if self._shot_from is not None:
             tests.append(np.abs((later - self._shot_from) * self._rate) >= 1 - NEAR)
-        if self._waits_for_sound and loudness is not None:
-            tests.append(loudness[row + 1 :] > self.looper.threshold)
+        if self._waits_for_sound:
+            tests.append(heard[row + 1 :] > self.looper.threshold)
         for test in tests:
             found = np.flatnonzero(test)
             if found.size:
@@ -243,6 +303,28 @@ class Voice:
         return max(min(ends), row + 1)
 
     # --- waiting --------------------------------------------------------------------------------------------------
+
+    def _take_in(self, cue: Cue, at: float, bar: Doubles) -> None:
+        beat = at if cue.beat is None else cue.beat
+        if isinstance(cue.what, Action):
+            self._request(cue.what, beat, bar)
+        elif isinstance(cue.what, Hold):
+            self._hold(*cue.what, beat, bar)
+        else:
+            self.set(at, **cue.what)
+
+    def _hold(self, action: Action, on: bool, beat: float, bar: Doubles) -> None:
+        """Begin unless it does already, or is about to; end if it does, and forget it if it was about to."""
+        begun = self.mode is WRITING[action] or (action is Action.RECORD and self._waits_for_sound)
+        about_to = any(what is action for _, what in self._pending)
+        if on and not begun and not about_to:
+            self._request(action, beat, bar)
+        elif not on and self._waits_for_sound:
+            self._waits_for_sound = False
+        elif not on and begun:
+            self._request(Action.PLAY, beat, bar)
+        elif not on and about_to:
+            self._pending = [entry for entry in self._pending if entry[1] is not action]
 
     def _request(self, action: Action, beat: float, bar: Doubles) -> None:
         if action in AT_ONCE:
@@ -336,7 +418,7 @@ class Voice:
             self._trigger(beat, once=action is Action.ONE_SHOT or self.looper.one_shot)
         elif action is Action.FREEZE:
             frozen = self._held is None and self.content is not None
-            self._held = self._read(self.phase_at(np.array([beat])), np.array([beat]))[0] if frozen else None
+            self._held = self._read(self.phase_at(np.array([beat])), np.array([beat]))[0][0] if frozen else None
         else:  # reverse, half, double
             self._anchor_at(beat)
             if action is Action.REVERSE:
@@ -380,8 +462,9 @@ class Voice:
         if not rows:
             self.content = self.past.pop() if self.past else None
             return
-        phases = (np.array([take.beats[i] for i in rows]) - take.beat) / length % 1.0
-        self.content = Content(Layer.of(phases, np.stack([take.vectors[i] for i in rows])), length, take.beat)
+        chosen = np.isin(np.arange(len(take.beats)), rows)
+        phases = (np.array(take.beats) - take.beat) / length % 1.0
+        self.content = Content(take.layer(phases, chosen), length, take.beat)
         self._anchor = (take.beat, 0.0)
         self.backwards, self.gear = False, 1.0
         if self.looper.crossfade > 0:
@@ -395,21 +478,21 @@ class Voice:
         if tail is None or content is None or not tail.beats:
             return
         width = min(self.looper.crossfade, content.beats) / content.beats
-        after = Layer.of((np.array(tail.beats) - tail.beat) * tail.rate % 1.0, np.stack(tail.vectors))
+        after = tail.layer((np.array(tail.beats) - tail.beat) * tail.rate % 1.0)
         within = content.layer.phases < width
-        weight = (content.layer.phases[within] / width).astype(np.float32)[:, np.newaxis]
-        vectors = content.layer.vectors.copy()
-        late = after.at(content.layer.phases[within])
-        vectors[within] = late + weight * (vectors[within] - late)
-        self.content = content._replace(layer=Layer.of(content.layer.phases, vectors))
+        phases = content.layer.phases[within]
+        vectors, loud = content.layer.vectors.copy(), content.layer.loud.copy()
+        vectors[within], loud[within] = crossfaded(
+            after.at(phases), after.loudness_at(phases), vectors[within], loud[within], phases / width
+        )
+        self.content = content._replace(layer=Layer.of(content.layer.phases, vectors, loud))
 
     def _close_multiplication(self, take: Take, beat: float) -> None:
         assert self.content is not None
         turns = max(round((beat - take.beat) / self.content.beats), 1)
         layer, length = self.content.layer, self.content.beats * turns
         # The loop begins anew where the multiplication did.
-        shifted = Layer.of((layer.phases - take.phase) % 1.0, layer.vectors).tiled(turns)
-        self._write_over(shifted, take, length)
+        self._write_over(layer.turned(take.phase).tiled(turns), take, length)
 
     def _write_over(self, layer: Layer, take: Take, length: float) -> None:
         """A loop of `length` beats that begins with the take, the take written over it."""
@@ -417,7 +500,7 @@ class Voice:
             phases = (np.array(take.beats) - take.beat) / length
             inside = (phases >= 0) & (phases < 1)
             if inside.any():
-                new = Layer.of(phases[inside], np.stack(take.vectors)[inside])
+                new = take.layer(phases, inside)
                 layer = layer.replaced(0.0, float(min(new.phases[-1] + NEAR, 1.0)), new)
         self.content = Content(layer, length, take.beat)
         self._anchor = (take.beat, 0.0)
@@ -430,12 +513,14 @@ class Voice:
             return
         length = self.content.beats + added
         # The loop begins where the insertion did: first what is new, then all that was there.
-        old = (self.content.layer.phases - take.phase) % 1.0 * self.content.beats + added
+        there = self.content.layer
+        old = (there.phases - take.phase) % 1.0 * self.content.beats + added
         new = np.array(take.beats) - take.beat
         inside = (new >= 0) & (new < added - NEAR)
         layer = Layer.of(
             np.concatenate([new[inside], old]) / length % 1.0,
-            np.concatenate([np.stack(take.vectors)[inside], self.content.layer.vectors]),
+            np.concatenate([np.stack(take.vectors)[inside], there.vectors]),
+            np.concatenate([np.array(take.loudness, np.float32)[inside], there.loud]),
         )
         self.content = Content(layer, length, take.beat)
         self._anchor = (take.beat, 0.0)
@@ -447,7 +532,7 @@ class Voice:
         if take is None or content is None or not take.beats:
             return
         turns = (np.array(take.beats) - take.beat) * take.rate
-        new = Layer.of((take.phase + turns) % 1.0, np.stack(take.vectors))
+        new = take.layer((take.phase + turns) % 1.0)
         span = 1.0 if whole else float(turns[-1])
         self.content = content._replace(layer=content.layer.replaced(take.phase, span, new))
 
@@ -482,49 +567,60 @@ class Voice:
 
     # --- sound ----------------------------------------------------------------------------------------------------
 
-    def _run(self, incoming: Vectors, beats: Doubles) -> tuple[Vectors, Doubles]:
+    def _run(self, incoming: Vectors, loudness: Loudness, beats: Doubles) -> tuple[Vectors, Doubles, Loudness]:
         """Frames in which nothing else begins."""
         silent = np.zeros(len(incoming))
         if self._tail is not None:
-            self._tail.add(beats, incoming)
+            self._tail.add(beats, incoming, loudness)
         if self.mode is State.RECORDING or self.mode is State.INSERTING:
             assert self._take is not None
-            self._take.add(beats, incoming)
-            return incoming, silent
+            self._take.add(beats, incoming, loudness)
+            return incoming, silent, loudness
         if self.content is None or self.mode in (State.EMPTY, State.STOPPED):
-            return incoming, silent
+            return incoming, silent, loudness
         phases = self.phase_at(beats)
-        heard = self._read(phases, beats) if self._take is None else self._write(incoming, phases, beats)
+        if self._take is None:
+            heard, loud = self._read(phases, beats)
+        else:
+            heard, loud = self._write(incoming, loudness, phases, beats)
         if self.muted:
-            return incoming, silent
-        if self.looper.mix == 1.0:
-            return heard, silent + 1.0
-        mix = np.float32(self.looper.mix)
-        return heard * mix + incoming * (1 - mix), silent + self.looper.mix
+            return incoming, silent, loudness
+        if self.looper.level != 0:
+            loud = loud * np.float32(10 ** (self.looper.level / 20) if self.looper.level > SILENT_DB else 0.0)
+        mix = self.looper.mix
+        if mix == 1.0:
+            return heard, silent + 1.0, loud
+        out, loud = crossfaded(incoming, loudness, heard, loud, mix)
+        return out, silent + mix, loud
 
-    def _write(self, incoming: Vectors, phases: Doubles, beats: Doubles) -> Vectors:
+    def _write(
+        self, incoming: Vectors, loudness: Loudness, phases: Doubles, beats: Doubles
+    ) -> tuple[Vectors, Loudness]:
         """Write what comes into the take; returns what is heard."""
         assert self.content is not None
         assert self._take is not None
         if self.mode is State.SUBSTITUTING:
-            self._take.add(beats, incoming)
+            self._take.add(beats, incoming, loudness)
             return self._read(phases, beats)
         if self.mode is State.REPLACING:
-            self._take.add(beats, incoming)
-            return incoming
-        mean = self.statistics.mean
+            self._take.add(beats, incoming, loudness)
+            return incoming, loudness
+        mean, feedback, overdub = self.statistics.mean, np.float32(self.looper.feedback), self.looper.overdub
         old = self.content.layer.at(phases, self.looper.interpolation, mean)
-        faded = mean + np.float32(self.looper.feedback) * (old - mean)
-        blended: Vectors = faded + np.float32(self.looper.overdub) * (incoming - faded)
-        self._take.add(beats, blended)
-        return blended
+        old_loud = self.content.layer.loudness_at(phases)
+        # By their loudness: what is silent says nothing, neither the loop's rests nor a hand that rests.
+        blended, _ = crossfaded(mean + feedback * (old - mean), old_loud, incoming, loudness, overdub)
+        loud = np.maximum(feedback * old_loud, loudness) if overdub > 0 else feedback * old_loud
+        self._take.add(beats, blended, loud)
+        return blended, loud
 
-    def _read(self, phases: Doubles, beats: Doubles) -> Vectors:
+    def _read(self, phases: Doubles, beats: Doubles) -> tuple[Vectors, Loudness]:
         """The loop at phases, with everything that is done to it on the way out."""
         assert self.content is not None
         looper, mean, std = self.looper, self.statistics.mean, self.statistics.std
         places = self._rearranged(phases)
         out = self.content.layer.at(places, looper.interpolation, mean)
+        loud = self.content.layer.loudness_at(places)
         before = self.past[-1] if self.past else None
         if looper.morph > 0 and before is not None:
             other = before.layer.at(places, looper.interpolation, mean)
@@ -533,6 +629,7 @@ class Voice:
             out = (
                 slerp(out - mean, other - mean, amount) + mean if round_the_mean else out + looper.morph * (other - out)
             )
+            loud = loud + amount * (before.layer.loudness_at(places) - loud)
         passes = np.maximum(np.floor((beats - self.content.origin) * abs(self._rate) + NEAR), 0.0)
         if looper.decay > 0:
             kept = (1.0 - looper.decay) ** passes
@@ -550,7 +647,7 @@ class Voice:
             columns = list(looper.frozen) or list(range(out.shape[1]))
             out = out.copy()
             out[:, columns] = self._held[columns]
-        return out
+        return out, loud
 
     def _rearranged(self, phases: Doubles) -> Doubles:
         """Phases after swing and slices."""
@@ -583,6 +680,8 @@ class Voice:
                 name = layers[id(content.layer)] = f"layer{len(layers)}"
                 arrays[f"{name}.phases"] = content.layer.phases
                 arrays[f"{name}.vectors"] = content.layer.vectors
+                if content.layer.loudness is not None:
+                    arrays[f"{name}.loudness"] = content.layer.loudness
             return {"layer": name, "beats": content.beats, "origin": content.origin}
 
         def taken(take: Take | None, name: str) -> dict[str, Any] | None:
@@ -591,6 +690,7 @@ class Voice:
             arrays[f"{name}.beats"] = np.array(take.beats, dtype=np.float64)
             size = self.statistics.mean.shape[0]
             arrays[f"{name}.vectors"] = np.array(take.vectors, dtype=np.float32).reshape(len(take.beats), size)
+            arrays[f"{name}.loudness"] = np.array(take.loudness, dtype=np.float32)
             return {"beat": take.beat, "phase": take.phase, "rate": take.rate}
 
         facts = {
@@ -609,6 +709,7 @@ class Voice:
             "shot_from": self._shot_from,
             "waits_for_sound": self._waits_for_sound,
             "last_beat": self._last_beat,
+            "last_step": self._last_step,
             "held": self._held is not None,
         }
         if self._held is not None:
@@ -625,10 +726,10 @@ class Voice:
         try:
             arrays = safetensors.numpy.load(data)
             facts = json.loads(bytes(arrays["facts"]))
+            names = [name.removesuffix(".phases") for name in arrays if name.endswith(".phases")]
             layers = {
-                name.removesuffix(".phases"): Layer.of(arrays[name], arrays[name.removesuffix(".phases") + ".vectors"])
-                for name in arrays
-                if name.startswith("layer") and name.endswith(".phases")
+                name: Layer.of(arrays[f"{name}.phases"], arrays[f"{name}.vectors"], arrays.get(f"{name}.loudness"))
+                for name in names
             }
             sizes = {layer.size for layer in layers.values()} | {self.statistics.mean.shape[0]}
             if len(sizes) > 1:
@@ -650,7 +751,8 @@ class Voice:
             if row is None:
                 return None
             vectors = list(arrays[f"{name}.vectors"].astype(np.float32))
-            return Take(row["beat"], row["phase"], row["rate"], arrays[f"{name}.beats"].tolist(), vectors)
+            loudness = arrays[f"{name}.loudness"].tolist()
+            return Take(row["beat"], row["phase"], row["rate"], arrays[f"{name}.beats"].tolist(), vectors, loudness)
 
         self.content = content(facts["content"])
         self.past = [content(row) for row in facts["past"]]
@@ -664,4 +766,5 @@ class Voice:
         self._take, self._tail = take("take"), take("tail")
         self._shot_from = facts["shot_from"]
         self._waits_for_sound, self._last_beat = facts["waits_for_sound"], facts["last_beat"]
+        self._last_step = float(facts["last_step"])
         self._held = arrays["held"].astype(np.float32) if facts["held"] else None

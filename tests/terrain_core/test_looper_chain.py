@@ -244,9 +244,9 @@ def pitch(audio: np.ndarray, seconds: float, rate: float) -> float:
     ("build", "message"),
     [
         (lambda: LooperChain(still(1), still(1)), "expected a name for each"),
-        (lambda: LooperChain(), "a chain of 0 loopers"),
+        (lambda: LooperChain(), "a chain of 0 parts"),
         (lambda: LooperChain(still(1), mode="round"), "has mode='round', expected one of series, parallel, song"),
-        (lambda: LooperChain(still(1), weights={"x": 1}), "names 'x', expected one of its loopers: at 1"),
+        (lambda: LooperChain(still(1), weights={"x": 1}), "names 'x', expected one of its parts: at 1"),
         (lambda: LooperChain(still(1), weights={"at 1": 2}), "has the weight 2"),
         (lambda: LooperChain(still(1), routes={"at 1": (3, 1)}), "drives latents 3 to 1"),
         (lambda: LooperChain(still(1), mode="song"), "an order of a song if, and only if"),

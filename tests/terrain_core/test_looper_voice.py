@@ -42,7 +42,7 @@ def run(voice: Voice, incoming: np.ndarray, beats: np.ndarray, actions=(), bars=
         if last > first:
             here = [Cue(row - first, action) for row, action in actions if first <= row < last]
             quiet = None if loudness is None else loudness[first:last]
-            a, b = voice.process(incoming[first:last], beats[first:last], bars[first:last], here, quiet)
+            a, b, _ = voice.process(incoming[first:last], beats[first:last], bars[first:last], here, quiet)
             out.append(a)
             presence.append(b)
     return np.concatenate(out), np.concatenate(presence)
@@ -512,3 +512,36 @@ def test_settings_that_cannot_be_are_refused(arguments: dict, message: str) -> N
         Looper("a", **arguments)
     with pytest.raises(InputError, match="has no setting 'spede', expected one of beats"):
         Looper("a").with_settings({"spede": 1})
+
+
+# --- the host's loop ------------------------------------------------------------------------------------------------
+
+
+def cycling(turns: int, length: float, per_beat: float = 32) -> np.ndarray:
+    """The beats of a host that plays its loop [0, length) over and over."""
+    return np.tile(np.arange(round(length * per_beat)) / per_beat, turns)
+
+
+@pytest.mark.parametrize("cuts", [(), (1, 5, 63, 64, 65, 128, 200), tuple(range(1, 320))])
+def test_a_recording_goes_on_over_the_seam_of_the_hosts_loop(cuts) -> None:
+    """Begun at beat 1 of 4, three beats long and a half more: the end lies in the host's next turn."""
+    beats = cycling(3, 4.0)
+    incoming = wave(np.arange(len(beats)) / 32)
+    voice = Voice(Looper("a", beats=3.5, quantise="none"), UNIT)
+    out, presence = run(voice, incoming, beats, [(32, Action.RECORD)], cuts=cuts)
+    recorded = slice(32, 32 + 112)
+    assert (presence[32:144] == 0).all()
+    assert (presence[144:] == 1).all()
+    np.testing.assert_array_equal(out[144 : 144 + 112], incoming[recorded])
+
+
+@pytest.mark.parametrize("quantise", ["bar", "loop"])
+def test_what_waits_for_a_bar_beyond_the_hosts_loop_begins_with_it(quantise) -> None:
+    """A host that loops two beats never comes to the next bar: its own beginning is one."""
+    beats = cycling(4, 2.0)
+    incoming = wave(np.arange(len(beats)) / 32)
+    voice = Voice(Looper("a", beats=2, quantise=quantise), UNIT)
+    out, presence = run(voice, incoming, beats, [(32, Action.RECORD)])
+    assert (presence[:128] == 0).all()
+    assert (presence[128:] == 1).all()
+    np.testing.assert_array_equal(out[128:192], incoming[64:128])

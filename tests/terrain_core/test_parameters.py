@@ -13,7 +13,6 @@ from terrain_core.errors import InputError
 from terrain_core.parameters import (
     DEFAULTS,
     PARAMETERS,
-    RESERVED,
     Parameter,
     PressureTarget,
     Run,
@@ -30,6 +29,10 @@ FOR_EVER = {
     40: "offset_1", 41: "offset_2", 42: "offset_3", 43: "offset_4", 44: "offset_5", 45: "offset_6", 46: "offset_7",
     47: "offset_8", 48: "scale_1", 49: "scale_2", 50: "scale_3", 51: "scale_4", 52: "scale_5", 53: "scale_6",
     54: "scale_7", 55: "scale_8",
+    20: "loop_slot", 21: "loop_record", 22: "loop_play", 23: "loop_overdub", 24: "loop_length", 25: "loop_quantise",
+    26: "loop_speed", 27: "loop_reverse", 28: "loop_feedback", 29: "loop_mix", 30: "loop_undo", 31: "loop_redo",
+    32: "loop_clear", 33: "loop_mute", 34: "loop_action", 35: "loop_blend", 36: "loop_level", 37: "loop_state",
+    38: "loop_phase", 39: "tap",
 }  # fmt: skip
 
 every_parameter = pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: parameter.key)
@@ -39,10 +42,9 @@ def test_ids_and_keys_never_change() -> None:
     assert {parameter.id: parameter.key for parameter in PARAMETERS} == FOR_EVER
 
 
-def test_ids_keys_and_names_are_unique_and_not_reserved() -> None:
+def test_ids_keys_and_names_are_unique() -> None:
     for attribute in ("id", "key", "name"):
         assert len({getattr(parameter, attribute) for parameter in PARAMETERS}) == len(PARAMETERS)
-    assert not any(parameter.id in ids for parameter in PARAMETERS for ids in RESERVED)
 
 
 def test_found_by_id_and_key() -> None:
@@ -52,9 +54,9 @@ def test_found_by_id_and_key() -> None:
     assert DEFAULTS["pressure"] == 1.0
 
 
-@pytest.mark.parametrize("find", [lambda: by_id(20), lambda: by_key("X")])
+@pytest.mark.parametrize("find", [lambda: by_id(99), lambda: by_key("X")])
 def test_the_unknown_is_named_along_with_the_known(find: object) -> None:
-    with pytest.raises(InputError, match=r"20.*expected one of 1, 2|'X'.*expected one of x, y"):
+    with pytest.raises(InputError, match=r"99.*expected one of 1, 2|'X'.*expected one of x, y"):
         find()  # type: ignore[operator]
 
 
@@ -176,5 +178,25 @@ def test_places_are_for_ever() -> None:
         "scale_6",
         "scale_7",
         "scale_8",
+        "loop_slot",
+        "loop_record",
+        "loop_play",
+        "loop_overdub",
+        "loop_length",
+        "loop_quantise",
+        "loop_speed",
+        "loop_reverse",
+        "loop_feedback",
+        "loop_mix",
+        "loop_undo",
+        "loop_redo",
+        "loop_clear",
+        "loop_mute",
+        "loop_action",
+        "loop_blend",
+        "loop_level",
+        "loop_state",
+        "loop_phase",
+        "tap",
     ]
     assert [parameter.key for parameter in PARAMETERS[: len(first)]] == first

@@ -99,7 +99,7 @@ muted = true
     ("text", "message"),
     [
         ("mode = ", "is not TOML .*Invalid value"),
-        ("", "a chain of 0 loopers"),
+        ("", "a chain of 0 parts"),
         ("speed = 1\n[[looper]]\nname='a'", "the file: has 'speed', expected one of action, looper"),
         ("looper = 3", "has looper that is no"),
         ("[[looper]]\nbeats = 4", "looper 1: has no name"),
@@ -110,7 +110,7 @@ muted = true
         ("[[looper]]\nname='a'\ngesture='circle'", "needs a length"),
         ("[[looper]]\nname='a'\nbeats=4\ngesture='triangle'", "'triangle' is neither a gesture"),
         ("[[looper]]\nname='a'\nbeats=4\ngesture='absent.rpp'", "absent.rpp"),
-        ("weights={b=1}\n[[looper]]\nname='a'", "names 'b', expected one of its loopers: a"),
+        ("weights={b=1}\n[[looper]]\nname='a'", "names 'b', expected one of its parts: a"),
         ("weights=[1]\n[[looper]]\nname='a'", "make no sense"),
         (
             "[[looper]]\nname='a'\n[[action]]\nlooper='a'\ndo='dance'",

@@ -196,7 +196,20 @@ private:
         }
         make(stretch, call.frames_count);
         stretch.mark_silence();
+        if (call.out_events) tell_read_outs(*call.out_events);
         return CLAP_PROCESS_CONTINUE;  // it may sound again with no event: a loop, or an engine that comes back
+    }
+
+    // Read-only parameters are the plugin's to say.
+    void tell_read_outs(const clap_output_events_t& out) {
+        read_outs_.tell(core_, [&out](std::uint32_t index, double plain) {
+            clap_event_param_value_t event{};
+            event.header = {sizeof event, 0, CLAP_CORE_EVENT_SPACE_ID, CLAP_EVENT_PARAM_VALUE, 0};
+            event.param_id = kParameters[index].id;
+            event.note_id = event.port_index = event.channel = event.key = -1;
+            event.value = plain;
+            return out.try_push(&out, &event.header);
+        });
     }
 
     // 64-bit buffers are not on offer.
@@ -345,6 +358,7 @@ private:
     std::atomic<bool> offline_{false}, values_changed_{false}, latency_changed_{false};
     std::array<Event, kMostEvents> events_{};
     std::uint32_t event_count_ = 0;
+    ReadOuts read_outs_;
     Plugin core_;  // last: its supervisor calls us until it is gone
 };
 

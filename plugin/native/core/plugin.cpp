@@ -68,6 +68,8 @@ std::uint32_t parameter_set_by(const Event& event) {
 
 const std::uint32_t kStatusIndex = index_of(kStatus);
 const std::uint32_t kBypassIndex = index_of(kBypass);
+const std::uint32_t kLoopStateIndex = index_of(kLoopState);
+const std::uint32_t kLoopPhaseIndex = index_of(kLoopPhase);
 
 }  // namespace
 
@@ -397,6 +399,8 @@ private:
                 std::copy_n(link_->memory().audio_out(c), samples, wet[c]);
             silent = reply.silent != 0;
             engine_ns_ = reply.spent_ns;
+            read_out(kLoopStateIndex, reply.loop_state);
+            read_out(kLoopPhaseIndex, reply.loop_phase);
             reset_due_ = tell_all_ = false;
             lost_samples_ = pending_count_ = 0;
         } else {
@@ -409,6 +413,11 @@ private:
         remember(block, piece);
         write_outputs(block, piece, wet);
         return silent;
+    }
+
+    // What the engine says of itself, in a parameter that only it sets.
+    void read_out(std::uint32_t index, double plain) {
+        if (!std::isnan(plain)) values_[index].store(clamp(kParameters[index], plain), std::memory_order_relaxed);
     }
 
     // Cross-fade to the incoming audio where Bypass is on. Reads the inputs before in-place outputs are written.
@@ -474,6 +483,8 @@ private:
 
     bridge::Supervisor supervisor_;  // last: it calls on all the others until it ends
 };
+
+ReadOuts::ReadOuts() : index_{kStatusIndex, kLoopStateIndex, kLoopPhaseIndex} {}
 
 Plugin::Plugin(Listener& listener) : implementation_(std::make_unique<Implementation>(listener)) {}
 Plugin::~Plugin() = default;

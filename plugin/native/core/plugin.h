@@ -87,6 +87,7 @@ public:
 
     // Plain values, by index into kParameters. Set from the main thread; reaches the engine with the next block, or at
     // once if none is processed. A read-only parameter cannot be set, a value out of range is clamped, NaN is ignored.
+    // The engine's own read-outs (Loop State, Loop Phase) are those of the newest block.
     double parameter(std::uint32_t index) const;
     void set_parameter(std::uint32_t index, double plain);
 
@@ -110,6 +111,28 @@ public:
 private:
     class Implementation;
     std::unique_ptr<Implementation> implementation_;
+};
+
+// The read-only parameters that a face tells its host from process(), when they have changed enough to be seen.
+class ReadOuts {
+public:
+    // Calls tell(index, plain) for each of `plugin`'s read-outs that has news.
+    template <class Tell>
+    void tell(const Plugin& plugin, Tell&& tell) {
+        for (std::size_t i = 0; i < kCount; ++i) {
+            const double plain = plugin.parameter(index_[i]);
+            if (plain == told_[i] || (i == kPhase && -kFinest < plain - told_[i] && plain - told_[i] < kFinest)) continue;
+            if (tell(index_[i], plain)) told_[i] = plain;
+        }
+    }
+
+    ReadOuts();
+
+private:
+    static constexpr std::size_t kCount = 3, kPhase = 2;
+    static constexpr double kFinest = 1.0 / 128;  // of a turn: a display needs no more
+    std::uint32_t index_[kCount];                 // Status, Loop State, Loop Phase
+    double told_[kCount] = {-1.0, -1.0, -1.0};
 };
 
 // The parameter table's laws, the same as terrain_core/parameters.py; a test compares them over the whole table.

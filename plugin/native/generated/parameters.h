@@ -30,6 +30,20 @@ inline constexpr Word kRunWords[] = {{0.0, "Free"}, {1.0, "Transport"}, {2.0, "N
 inline constexpr Word kSyncBpmWords[] = {{0.0, "Host"}};
 inline constexpr Word kBypassWords[] = {{0.0, "Off"}, {1.0, "On"}};
 inline constexpr Word kStatusWords[] = {{0.0, "Off"}, {1.0, "Starting"}, {2.0, "Ready"}, {3.0, "Loading"}, {4.0, "Restarting"}, {5.0, "No Engine"}, {6.0, "Wrong Version"}};
+inline constexpr Word kLoopRecordWords[] = {{0.0, "Off"}, {1.0, "On"}};
+inline constexpr Word kLoopPlayWords[] = {{0.0, "Off"}, {1.0, "On"}};
+inline constexpr Word kLoopOverdubWords[] = {{0.0, "Off"}, {1.0, "On"}};
+inline constexpr Word kLoopLengthWords[] = {{0.0, "Own"}};
+inline constexpr Word kLoopQuantiseWords[] = {{0.0, "Own"}, {1.0, "Off"}, {2.0, "Beat"}, {3.0, "Bar"}, {4.0, "Loop"}};
+inline constexpr Word kLoopReverseWords[] = {{0.0, "Off"}, {1.0, "On"}};
+inline constexpr Word kLoopUndoWords[] = {{0.0, "Off"}, {1.0, "On"}};
+inline constexpr Word kLoopRedoWords[] = {{0.0, "Off"}, {1.0, "On"}};
+inline constexpr Word kLoopClearWords[] = {{0.0, "Off"}, {1.0, "On"}};
+inline constexpr Word kLoopMuteWords[] = {{0.0, "Off"}, {1.0, "On"}};
+inline constexpr Word kLoopActionWords[] = {{0.0, "None"}, {1.0, "Record"}, {2.0, "Play"}, {3.0, "Overdub"}, {4.0, "Replace"}, {5.0, "Substitute"}, {6.0, "Multiply"}, {7.0, "Insert"}, {8.0, "Stop"}, {9.0, "Mute"}, {10.0, "Undo"}, {11.0, "Redo"}, {12.0, "Clear"}, {13.0, "Reverse"}, {14.0, "Half"}, {15.0, "Double"}, {16.0, "Trigger"}, {17.0, "One-Shot"}, {18.0, "Freeze"}};
+inline constexpr Word kLoopBlendWords[] = {{0.0, "Own"}};
+inline constexpr Word kLoopStateWords[] = {{0.0, "Empty"}, {1.0, "Armed"}, {2.0, "Recording"}, {3.0, "Ending"}, {4.0, "Playing"}, {5.0, "Overdubbing"}, {6.0, "Replacing"}, {7.0, "Substituting"}, {8.0, "Multiplying"}, {9.0, "Inserting"}, {10.0, "Stopped"}};
+inline constexpr Word kTapWords[] = {{0.0, "Off"}, {1.0, "On"}};
 
 inline constexpr Parameter kParameters[] = {
     {1, "x", "X", "", "Position", 0.0, 1.0, 0.5, 0, 3, nullptr, 0, false, false},
@@ -64,8 +78,28 @@ inline constexpr Parameter kParameters[] = {
     {53, "scale_6", "Scale 6", "", "Latents", 0.0, 2.0, 1.0, 0, 3, nullptr, 0, false, false},
     {54, "scale_7", "Scale 7", "", "Latents", 0.0, 2.0, 1.0, 0, 3, nullptr, 0, false, false},
     {55, "scale_8", "Scale 8", "", "Latents", 0.0, 2.0, 1.0, 0, 3, nullptr, 0, false, false},
+    {20, "loop_slot", "Loop Slot", "", "Loop", 1.0, 64.0, 1.0, 63, 0, nullptr, 0, false, false},
+    {21, "loop_record", "Loop Record", "", "Loop", 0.0, 1.0, 0.0, 1, 0, kLoopRecordWords, 2, true, false},
+    {22, "loop_play", "Loop Play", "", "Loop", 0.0, 1.0, 1.0, 1, 0, kLoopPlayWords, 2, true, false},
+    {23, "loop_overdub", "Loop Overdub", "", "Loop", 0.0, 1.0, 0.0, 1, 0, kLoopOverdubWords, 2, true, false},
+    {24, "loop_length", "Loop Length", "beats", "Loop", 0.0, 256.0, 0.0, 0, 1, kLoopLengthWords, 1, false, false},
+    {25, "loop_quantise", "Loop Quantise", "", "Loop", 0.0, 4.0, 0.0, 4, 0, kLoopQuantiseWords, 5, true, false},
+    {26, "loop_speed", "Loop Speed", "", "Loop", -4.0, 4.0, 1.0, 0, 3, nullptr, 0, false, false},
+    {27, "loop_reverse", "Loop Reverse", "", "Loop", 0.0, 1.0, 0.0, 1, 0, kLoopReverseWords, 2, true, false},
+    {28, "loop_feedback", "Loop Feedback", "", "Loop", 0.0, 1.0, 1.0, 0, 3, nullptr, 0, false, false},
+    {29, "loop_mix", "Loop Mix", "", "Loop", 0.0, 1.0, 1.0, 0, 3, nullptr, 0, false, false},
+    {30, "loop_undo", "Loop Undo", "", "Loop", 0.0, 1.0, 0.0, 1, 0, kLoopUndoWords, 2, true, false},
+    {31, "loop_redo", "Loop Redo", "", "Loop", 0.0, 1.0, 0.0, 1, 0, kLoopRedoWords, 2, true, false},
+    {32, "loop_clear", "Loop Clear", "", "Loop", 0.0, 1.0, 0.0, 1, 0, kLoopClearWords, 2, true, false},
+    {33, "loop_mute", "Loop Mute", "", "Loop", 0.0, 1.0, 0.0, 1, 0, kLoopMuteWords, 2, true, false},
+    {34, "loop_action", "Loop Action", "", "Loop", 0.0, 18.0, 0.0, 18, 0, kLoopActionWords, 19, true, false},
+    {35, "loop_blend", "Loop Blend", "", "Loop", 0.0, 1.0, 0.0, 0, 3, kLoopBlendWords, 1, false, false},
+    {36, "loop_level", "Loop Level", "dB", "Loop", -60.0, 12.0, 0.0, 0, 1, nullptr, 0, false, false},
+    {37, "loop_state", "Loop State", "", "Loop", 0.0, 10.0, 0.0, 10, 0, kLoopStateWords, 11, true, true},
+    {38, "loop_phase", "Loop Phase", "", "Loop", 0.0, 1.0, 0.0, 0, 3, nullptr, 0, false, true},
+    {39, "tap", "Tap", "", "Output", 0.0, 1.0, 0.0, 1, 0, kTapWords, 2, true, false},
 };
-constexpr std::uint32_t kParameterCount = 32;
+constexpr std::uint32_t kParameterCount = 52;
 
 enum ParameterId : std::uint32_t {
     kX = 1,
@@ -100,6 +134,26 @@ enum ParameterId : std::uint32_t {
     kScale6 = 53,
     kScale7 = 54,
     kScale8 = 55,
+    kLoopSlot = 20,
+    kLoopRecord = 21,
+    kLoopPlay = 22,
+    kLoopOverdub = 23,
+    kLoopLength = 24,
+    kLoopQuantise = 25,
+    kLoopSpeed = 26,
+    kLoopReverse = 27,
+    kLoopFeedback = 28,
+    kLoopMix = 29,
+    kLoopUndo = 30,
+    kLoopRedo = 31,
+    kLoopClear = 32,
+    kLoopMute = 33,
+    kLoopAction = 34,
+    kLoopBlend = 35,
+    kLoopLevel = 36,
+    kLoopState = 37,
+    kLoopPhase = 38,
+    kTap = 39,
 };
 
 enum class Status : std::uint32_t {

@@ -6,7 +6,7 @@
 
 namespace terrain::bridge {
 
-constexpr std::uint32_t kProtocolVersion = 1u;
+constexpr std::uint32_t kProtocolVersion = 2u;
 constexpr std::uint32_t kMagic = 1280594498u;
 constexpr std::uint32_t kChannels = 2u;
 constexpr std::uint32_t kMaxEvents = 2048u;
@@ -134,14 +134,20 @@ struct Reply {
     std::uint64_t spent_ns;  // nanoseconds that the engine itself took (TerrainProcessor.process)
     std::uint32_t silent;  // 1 if every sample is zero
     std::uint32_t faults;  // faults that the engine has covered up so far (Engine.faults)
+    double loop_phase;  // where in the chosen loop it is, 0..1: parameter Loop Phase
+    std::uint32_t loop_state;  // what the chosen loop does: parameter Loop State
+    std::uint32_t padding;  // 0
 };
-static_assert(sizeof(Reply) == 32);
+static_assert(sizeof(Reply) == 48);
 static_assert(offsetof(Reply, sequence) == 0);
 static_assert(offsetof(Reply, samples) == 8);
 static_assert(offsetof(Reply, state) == 12);
 static_assert(offsetof(Reply, spent_ns) == 16);
 static_assert(offsetof(Reply, silent) == 24);
 static_assert(offsetof(Reply, faults) == 28);
+static_assert(offsetof(Reply, loop_phase) == 32);
+static_assert(offsetof(Reply, loop_state) == 40);
+static_assert(offsetof(Reply, padding) == 44);
 
 // Something that happens within a block; see EventKind for what the members mean.
 struct Event {

@@ -498,22 +498,20 @@ v3_result Plugin::process(v3_process_data& data) {
     for (std::int32_t c = 0; c < made; ++c) block.outputs[c] = data.outputs[0].channel_buffers_32[c];
     const bool silent = core_.process(block);
     if (made > 0) data.outputs[0].channel_silence_bitset = silent && block.samples > 0 ? (1u << made) - 1 : 0;
-    if (data.output_params) tell_status(data.output_params);
+    if (data.output_params) tell_read_outs(data.output_params);
     return V3_OK;
 }
 
-// Status is the plugin's to say: as an output parameter, from the audio thread, as VST3 has it.
-void Plugin::tell_status(v3_param_changes** changes) {
-    const std::uint32_t index = index_of(kStatus);
-    const double status = core_.parameter(index);
-    if (status == told_status_) return;
-    const auto& queues = functions_of<v3_param_changes>(changes);
-    v3_param_id id = kStatus;
-    std::int32_t at = 0;
-    v3_param_value_queue** queue = queues.add_param_data(changes, &id, &at);
-    if (!queue) return;
-    functions_of<v3_param_value_queue>(queue).add_point(queue, 0, to_normalised(kParameters[index], status), &at);
-    told_status_ = status;
+// Read-only parameters are the plugin's to say: as output parameters, from the audio thread, as VST3 has it.
+void Plugin::tell_read_outs(v3_param_changes** changes) {
+    read_outs_.tell(core_, [changes](std::uint32_t index, double plain) {
+        v3_param_id id = kParameters[index].id;
+        std::int32_t at = 0;
+        v3_param_value_queue** queue = functions_of<v3_param_changes>(changes).add_param_data(changes, &id, &at);
+        if (!queue) return false;
+        functions_of<v3_param_value_queue>(queue).add_point(queue, 0, to_normalised(kParameters[index], plain), &at);
+        return true;
+    });
 }
 
 // ---- controller

@@ -46,7 +46,7 @@ private:
     std::uint32_t latency();
     v3_result process(v3_process_data& data);  // audio thread
 
-    void tell_status(v3_param_changes** changes);
+    void tell_read_outs(v3_param_changes** changes);
 
     // ---- controller (UI thread)
     v3_result parameter_info(std::int32_t index, v3_param_info* info) const;
@@ -83,7 +83,7 @@ private:
     std::atomic<bool> latency_changed_{false};
 
     BlockEvents events_;
-    double told_status_ = -1.0;
+    ReadOuts read_outs_;
 
     terrain::Plugin core_;  // last: its supervisor calls us until it is gone
 };

@@ -16,7 +16,7 @@ from terrain_core.plugin_state import PluginState
 from terrain_plugin.bridge import protocol
 from terrain_plugin.bridge.protocol import CHANNELS, EventKind, RequestFlag
 from terrain_plugin.bridge.shared_memory import Request
-from terrain_plugin.instrument_shelf import InstrumentShelf
+from terrain_plugin.instrument_shelf import InstrumentShelf, loopers_of, ours
 
 ENDLESS_TAIL: Final = 0xFFFFFFFF
 """An instrument in run mode Free sounds without an end."""
@@ -93,22 +93,26 @@ class TerrainProcessor:
         state = PluginState.from_bytes(data)
         instrument = self._shelf.get(state.instrument)
         if instrument is not self._instrument or self._engine is None:
-            chain = instrument.chain.effect(instrument) if instrument.chain else None
-            if chain is not None and state.loops:
-                chain.restore(state.loops)
-            effects = [chain] if chain is not None else []
-            self._engine = Engine(instrument, self._sample_rate, self._max_block, effects=effects)
+            chain = loopers_of(instrument, state.loops)
+            self._engine = Engine(instrument, self._sample_rate, self._max_block, effects=[chain])
             self._instrument, self._chain = instrument, chain
-        elif self._chain is not None:
-            self._chain.restore(state.loops)
+        elif self._chain is not None and state.loops != self.loops():
+            self._chain.restore(ours(state.loops))
         self._engine.set_parameters({**DEFAULTS, **state.parameters})
         self._state = state
 
     def loops(self) -> bytes:
-        """What the plugin must keep besides parameters and instrument: the state's chunk LOOP, all that the
-        instrument's loopers remember.
+        """What the plugin must keep besides parameters and instrument: the state's chunk LOOP, all that the loopers
+        remember; what another version left there, as long as nothing was looped.
         """
-        return self._chain.to_bytes() if self._chain is not None else self._state.loops
+        if self._chain is None or self._chain.untouched:
+            return b"" if self._chain is not None and ours(self._state.loops) else self._state.loops
+        return self._chain.to_bytes()
+
+    @property
+    def loop(self) -> tuple[int, float]:
+        """Of the loop that Loop Slot chooses: Loop State and Loop Phase."""
+        return self._chain.selected if self._chain is not None else (0, 0.0)
 
     def process(
         self, request: Request, events: Iterable[tuple[Any, ...]], audio_in: NDArray[np.float32]

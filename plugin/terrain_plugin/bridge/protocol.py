@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 
 MAGIC: Final = 0x4C545242
 """The shared memory's first word."""
@@ -198,6 +198,9 @@ REPLY: Final = Record(
         Field("spent_ns", "u64", "nanoseconds that the engine itself took (TerrainProcessor.process)"),
         Field("silent", "u32", "1 if every sample is zero"),
         Field("faults", "u32", "faults that the engine has covered up so far (Engine.faults)"),
+        Field("loop_phase", "f64", "where in the chosen loop it is, 0..1: parameter Loop Phase"),
+        Field("loop_state", "u32", "what the chosen loop does: parameter Loop State"),
+        Field("padding", "u32", "0"),
     ),
 )
 

@@ -94,7 +94,8 @@ class Server:
             out[:] = 0.0
             self._note_failure(request)
         silent = not np.any(out)
-        self._memory.reply(request, time.perf_counter_ns() - started, silent, self._processor.faults + self._failures)
+        faults = self._processor.faults + self._failures
+        self._memory.reply(request, time.perf_counter_ns() - started, silent, faults, self._processor.loop)
         try:
             self._wake.send(_WAKE, socket.MSG_DONTWAIT)
         except BlockingIOError:

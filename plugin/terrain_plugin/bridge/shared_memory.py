@@ -107,7 +107,9 @@ class SharedMemory:
         """The first `count` events, each with the members of `protocol.EVENT` in their order (data: four numbers)."""
         return EVENT.struct.iter_unpack(self._memory[self._events_at : self._events_at + count * _EVENT_BYTES])
 
-    def reply(self, request: Request, spent_ns: int, silent: bool, faults: int) -> None:
+    def reply(
+        self, request: Request, spent_ns: int, silent: bool, faults: int, loop: tuple[int, float] = (0, 0.0)
+    ) -> None:
         """Answer: the audio is in `audio_out`. The sequence comes last: with it, the plugin may read all the rest."""
         REPLY.struct.pack_into(
             self._memory,
@@ -118,6 +120,9 @@ class SharedMemory:
             spent_ns,
             silent,
             faults,
+            loop[1],
+            loop[0],
+            0,
         )
         self._reply_sequence[0] = request.sequence
 

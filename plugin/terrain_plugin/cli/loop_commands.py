@@ -52,8 +52,8 @@ def loop(
         Path | None,
         typer.Option(
             "--save",
-            metavar="NAME.terrain",
-            help="Also save the instrument with these loops in it.",
+            metavar="NAME.terrain|NAME.toml",
+            help="Also save the loops as they are at the end: in the instrument, or as a chain.",
             show_default=False,
         ),
     ] = None,
@@ -72,7 +72,7 @@ def loop(
     from terrain_core.figures import save_figure
     from terrain_core.instrument import Instrument
     from terrain_core.looper.pictures import chain_figure
-    from terrain_core.looper.toml_file import read_chain
+    from terrain_core.looper.toml_file import read_chain, write_chain
     from terrain_core.tempo import TempoMap
     from terrain_daws import Project
     from terrain_plugin.render import Part, RenderSettings, render_parts
@@ -98,8 +98,11 @@ def loop(
     if plot:
         save_figure(chain_figure(played, bars), plot)
     if save:
-        player.chain = played.with_parts(voice.value for voice in effect.voices.values())
-        player.save(save)
+        player.chain = played.with_loopers(voice.value for voice in effect.voices.values())
+        if save.suffix == ".toml":
+            write_chain(player.chain, save)
+        else:
+            player.save(save)
     if as_json:
         print_json({**result_as_json(result), "states": {name: state.value for name, state in effect.states.items()}})
         return
@@ -107,7 +110,7 @@ def loop(
     for name, state in effect.states.items():
         print(f"{name}: {state.value}")
     if save:
-        print(f"{save}: the instrument with these loops")
+        print(f"{save}: {'the chain' if save.suffix == '.toml' else 'the instrument'} with these loops")
 
 
 def gesture_lanes(name: str, beats: float, seed: int, folder: Path | None = None) -> Iterable[Lane]:
