@@ -432,7 +432,9 @@ class ClapPlugin:
         self._get = ffi.callback("const event_t *(const in_events_t *, uint32_t)", self._event_at)
         self._in.size, self._in.get = self._size, self._get
         self._out = ffi.new("out_events_t *")
-        self._push = ffi.callback("bool (const out_events_t *, const event_t *)", lambda *_: True)
+        self.told: dict[int, float] = {}
+        """Parameter id -> the value that the plugin last told its host from `process`."""
+        self._push = ffi.callback("bool (const out_events_t *, const event_t *)", self._hear)
         self._out.try_push = self._push
         self._call = ffi.new("process_t *")
         self._steady_time = 0
@@ -672,6 +674,12 @@ class ClapPlugin:
 
     def __exit__(self, *_: object) -> None:
         self.destroy()
+
+    def _hear(self, _: Any, event: Any) -> bool:
+        if event.type == PARAM_VALUE and event.space_id == 0:
+            told = ffi.cast("param_t *", event)
+            self.told[int(told.param_id)] = float(told.value)
+        return True
 
     def _event_at(self, _: Any, index: int) -> Any:
         return ffi.cast("const event_t *", self._events[index])

@@ -105,6 +105,8 @@ def automate(
             Nothing was changed.
     """
     tempo_map = tempo_map or TempoMap.constant(120)
+    if not hasattr(processor, "get_plugin_parameter_size"):
+        raise InputError(f"{processor!r} is no plugin: automate works on what add_terrain returned")
     rate = ppqn if by_beats else _sample_rate_of(processor)
     automation = {}
     for key, source in lanes.items():

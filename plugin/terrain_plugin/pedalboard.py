@@ -85,7 +85,8 @@ def render_lanes(
     Args:
         plugin: from `load_terrain`; its sound begins anew, its other parameters stay.
         lanes: parameter key -> lane, values 0..1 of the parameter's range; read at the start of each block.
-        tempo_map: where beats fall, and what Sync BPM says; 120 bpm, and Sync BPM left alone, if None.
+        tempo_map: where beats fall, and what Sync BPM says: pedalboard's transport stands still, and loops go by that
+            then. 120 bpm if None; Sync BPM is left alone then if it says anything.
         seconds: how long; None for the lanes' last point.
         sample_rate: Hz.
         block: samples.
@@ -104,7 +105,12 @@ def render_lanes(
     plugin.process([], 0.0, sample_rate, 2, block, reset=False)  # nothing yet: latency is known from here on
     latency = plugin.reported_latency_samples
     starts = np.arange(0, samples + latency, block)
-    columns = _columns(lanes, times, starts / sample_rate, with_tempo=tempo_map is not None)
+    columns = _columns(
+        lanes,
+        times,
+        starts / sample_rate,
+        with_tempo=tempo_map is not None or not parameter(plugin, "sync_bpm").raw_value,
+    )
     sound = np.concatenate(list(_play(plugin, columns, list(midi), starts, sample_rate, block)), axis=1)
     return _through(effects, sound[:, latency : latency + samples], sample_rate)
 

@@ -21,7 +21,7 @@ from terrain_core.errors import InputError
 from terrain_core.instrument import Instrument
 from terrain_core.parameters import Source, by_key
 
-TAP = by_key("tap").id
+TAP, SYNC_BPM = by_key("tap").id, by_key("sync_bpm").id
 
 
 class Engine:
@@ -132,7 +132,7 @@ class Engine:
         if any(point.parameter_id == TAP for point in block.points):
             self._tap.take_in((point.offset, point.value) for point in block.points if point.parameter_id == TAP)
         self._tap.go_on(block.samples)
-        if self._song.enter(block.transport, self._controls["sync_bpm"], self._tap.bpm):
+        if self._song.enter(block.transport, self._sync_bpm(block), self._tap.bpm):
             if self._player.silent or not self._samples:
                 self._begin()
             else:
@@ -155,6 +155,11 @@ class Engine:
         self._frames = last
         self._song.leave(block.samples)
         return audio
+
+    def _sync_bpm(self, block: Block) -> float:
+        """As it is at the block's first sample."""
+        now = [p.value for p in block.points if p.parameter_id == SYNC_BPM and p.offset <= 0 and math.isfinite(p.value)]
+        return now[-1] if now else self._controls["sync_bpm"]
 
     def _begin(self) -> None:
         self._samples = self._frames = 0

@@ -55,6 +55,7 @@ class Transport:
         meter: numerator and denominator.
         cycle: the host's loop, its begin and end in quarter notes, while it is on.
         recording: whether the host records.
+        offline: whether the host renders without waiting for real time.
     """
 
     playing: bool = False
@@ -65,6 +66,7 @@ class Transport:
     meter: tuple[int, int] | None = None
     cycle: tuple[float, float] | None = None
     recording: bool = False
+    offline: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ DEFAULT_BPM = 120.0
 LOWEST_SYNC_BPM = 20.0
 """Below it, Sync BPM means "as the host says"."""
 
+SYNC_DECIMALS = 3
+"""Of Sync BPM: hosts hold parameters as float32, and 120 bpm should be 120."""
+
 FASTEST_TAP = 400.0
 """Beats a minute."""
 
@@ -44,9 +47,12 @@ class SongPosition:
     def enter(self, transport: Transport | None, sync_bpm: float, tapped_bpm: float | None = None) -> bool:
         """Take in what the host says at a block's start. Returns whether the song starts or jumps here.
 
-        Where the host says no tempo, it is Sync BPM, or what was tapped, or 120.
+        Where the host says no tempo, it is Sync BPM, or what was tapped, or 120. Where it renders and stands still all
+        the same (pedalboard's does), and Sync BPM is set, the song runs on its own too.
         """
-        host = Transport(playing=True) if transport is None else transport
+        stands = transport is not None and transport.offline and not transport.playing
+        alone = transport is None or (stands and sync_bpm >= LOWEST_SYNC_BPM)
+        host = Transport(playing=True) if transport is None or alone else transport
         started = self._fresh or (host.playing and not self.playing)
         host_bpm = _known(host.bpm)
         self.bpm = host_bpm if host_bpm is not None and host_bpm > 0 else _free_bpm(sync_bpm, tapped_bpm)
@@ -98,7 +104,7 @@ def _known(value: float | None) -> float | None:
 
 def _free_bpm(sync_bpm: float, tapped_bpm: float | None) -> float:
     if sync_bpm >= LOWEST_SYNC_BPM:
-        return sync_bpm
+        return round(sync_bpm, SYNC_DECIMALS)
     return DEFAULT_BPM if tapped_bpm is None else tapped_bpm
 
 

@@ -24,7 +24,7 @@ from terrain_core.engine.sources import TerrainLike, unit_coordinates
 from terrain_core.errors import InputError
 from terrain_core.looper.chain import EFFECT_KEYS, Binding, LatentEffects, LooperChain
 from terrain_core.looper.layer import Loudness
-from terrain_core.looper.loop_controls import AT_REST, KEYS, NEUTRAL, Desk, Knob, LoopControls
+from terrain_core.looper.loop_controls import KEYS, NEUTRAL, Desk, Knob, LoopControls
 from terrain_core.looper.looper import Action, Looper, State, Statistics
 from terrain_core.looper.voice import JUMP, Cue, Hold, Voice
 from terrain_core.parameters import DEFAULTS, PressureTarget
@@ -211,14 +211,18 @@ class ChainEffect:
 
     @property
     def untouched(self) -> bool:
-        """Whether it is as the chain says, to the last setting."""
+        """Whether all that it remembers follows from the chain and the parameters."""
         fresh = all(
             voice.content is None and not voice.past and not voice.future and voice.rests
             for voice in self.voices.values()
         )
         as_built = all(looper.layer is None for looper in self.chain.loopers)
-        at_rest = self._controls.seen[1:] == AT_REST[1:]
-        return fresh and as_built and at_rest and not any(desk.touched for desk in self._desks.values())
+        slots = enumerate(self._desks.values())
+        follows = all(
+            not desk.own and desk.knobs == (self._controls.knobs if slot == self._controls.slot else NEUTRAL)
+            for slot, desk in slots
+        )
+        return fresh and as_built and follows and not self._automation_seen
 
     def to_bytes(self) -> bytes:
         """Everything that the loopers remember, and what they were set to; undone by `restore`."""

@@ -88,6 +88,11 @@ class LoopControls:
         """The chosen slot, from 0."""
         return int(self.seen[0]) - 1
 
+    @property
+    def knobs(self) -> dict[str, float]:
+        """The knobs' last values."""
+        return dict(zip(KNOBS, self.seen[1 : 1 + len(KNOBS)], strict=True))
+
     def moved(self, controls: Controls) -> bool:
         """Whether any of them moves in these frames; quick where none does."""
         values = controls.values
@@ -142,11 +147,6 @@ class Desk:
     looper: Looper
     own: dict[str, Any] = field(default_factory=dict)
     knobs: dict[str, float] = field(default_factory=lambda: dict(NEUTRAL))
-
-    @property
-    def touched(self) -> bool:
-        """Whether anything is not as the looper says."""
-        return bool(self.own) or self.knobs != NEUTRAL
 
     def turn(self, knob: str, value: float) -> dict[str, Any]:
         """A knob's new value; gives the settings that follow."""

@@ -89,11 +89,40 @@ class Ardour:
         return ran.stdout
 
 
+def blocks_of(position: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The first sample and the length of the blocks that an export plays samples in. The way up to the range's start
+    takes the rest of a block; then there are whole ones.
+    """
+    first = BLOCK - BEFORE_START
+    later = first + (position - first) // BLOCK * BLOCK
+    start = np.where(position < 0, -BEFORE_START, np.where(position < first, 0, later))
+    return start, np.where(position < 0, BEFORE_START, np.where(position < first, first, BLOCK))
+
+
+class ArdoursBeats:
+    """A tempo map as Ardour tells it to plugins: the beat at each block's beginning, rounded to a tick."""
+
+    def __init__(self, tempo_map: TempoMap, rate: int) -> None:
+        self._map, self._rate = tempo_map, rate
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._map, name)
+
+    def beats_at(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+        position = np.rint(np.asarray(seconds) * self._rate)
+        start, _ = blocks_of(position)
+        ticks = np.rint(self._map.beats_at(start / self._rate) * TICKS_PER_BEAT)
+        along = (position - start) / self._rate * self._map.bpm_at_seconds(start / self._rate) / 60
+        beats: NDArray[np.float64] = ticks / TICKS_PER_BEAT + along
+        return beats
+
+
 @dataclass(frozen=True)
 class ByArdour:
     """A lane as Ardour plays it to a VST3: read at the edges of its blocks, each rounded to a tick and to float32, and
     joined by a straight line from a block's first sample to its last.
 
+    `times`: the song's, where beats are asked for by another map.
     `low` and `high`: the parameter's range; the rounding to float32 is that of its plain value.
     """
 
@@ -101,14 +130,12 @@ class ByArdour:
     rate: int
     low: float = 0.0
     high: float = 1.0
+    times: TempoMap | None = None
 
     def values_at(self, seconds: NDArray[np.float64], tempo_map: TempoMap) -> NDArray[np.float64]:
         position = np.rint(seconds * self.rate)
-        # The way up to the range's start takes the rest of a block; then there are whole ones.
-        first = BLOCK - BEFORE_START
-        later = first + (position - first) // BLOCK * BLOCK
-        start = np.where(position < 0, -BEFORE_START, np.where(position < first, 0, later))
-        samples = np.where(position < 0, BEFORE_START, np.where(position < first, first, BLOCK))
+        start, samples = blocks_of(position)
+        tempo_map = self.times or tempo_map
         begin, end = self._edge(start, tempo_map), self._edge(start + samples, tempo_map)
         return begin + (end - begin) * (position - start) / (samples - 1)
 

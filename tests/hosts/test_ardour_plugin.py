@@ -1,4 +1,4 @@
-"""A real DAW: Ardour scans the VST3, a session with X and Y automation is exported, and equals the batch render."""
+"""A real DAW: Ardour scans the VST3; an exported session with X, Y and loop automation equals the batch render."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import soundfile
 from terrain_core.engine import render_batch
 from terrain_core.instrument import Instrument
 from terrain_core.lanes import Lane
+from terrain_core.looper import LooperChain, State
 from terrain_core.parameters import PARAMETERS, Run
 from terrain_core.tempo import TempoMap
 from terrain_plugin import binaries
 from terrain_plugin.shipped import DEFAULT_INSTRUMENT
-from tests.hosts.ardour import BEFORE_START, Ardour, ByArdour, set_session_range
+from tests.hosts.ardour import BEFORE_START, Ardour, ArdoursBeats, ByArdour, set_session_range
 
 RATE, SECONDS = 44100, 6.0
 TEMPO = TempoMap.constant(120)
@@ -22,6 +23,12 @@ TEMPO = TempoMap.constant(120)
 LANES = {
     "x": Lane([0, 2, 4, 6, 8, 12], [0.0, 0.5, 1.0, 0.2, 0.3, 0.9]),
     "y": Lane([0, 3, 12], [0.2, 0.8, 0.4]),
+    # A loop of two beats is recorded, and played while the hand goes on; then overdubbed, at half its speed.
+    "loop_record": Lane([0, 1.5, 1.501, 3.5, 3.501], [0, 0, 1, 1, 0]),
+    "loop_quantise": Lane([0], [2]),
+    "loop_length": Lane([0], [2.0]),
+    "loop_overdub": Lane([0, 5.5, 5.501, 7.5, 7.501], [0, 0, 1, 1, 0]),
+    "loop_speed": Lane([0, 8.6, 8.601], [1.0, 1.0, 0.5]),
 }
 
 SCRIPT = """
@@ -80,11 +87,13 @@ def test_an_exported_session_is_the_batch_render(tmp_path: Path) -> None:
     assert len(heard) == RATE * SECONDS
     assert np.abs(heard).max() > 0.05
 
-    played = {key: ByArdour(lane, RATE) for key, lane in LANES.items()}
+    instrument = Instrument.load(DEFAULT_INSTRUMENT)
+    played = {key: ByArdour(lane, RATE, times=TEMPO) for key, lane in LANES.items()}
     chunks = render_batch(
-        Instrument.load(DEFAULT_INSTRUMENT), played, TEMPO, RATE, -BEFORE_START / RATE, SECONDS,
-        constants={"run": Run.TRANSPORT},
+        instrument, played, ArdoursBeats(TEMPO, RATE), RATE, -BEFORE_START / RATE, SECONDS,
+        constants={"run": Run.TRANSPORT}, effects=[looped := LooperChain.empty().effect(instrument)],
     )  # fmt: skip
     expected = np.concatenate(list(chunks), axis=1)[0, BEFORE_START:]
+    assert looped.states["1"] is State.PLAYING
     for channel in heard.T:
         assert np.abs(channel - expected).max() < 1e-5

@@ -38,7 +38,7 @@ def test_every_parameter_is_there_and_reads_as_ours() -> None:
         theirs = parameter(plugin, ours.key)
         assert theirs.label == (ours.unit or None)
         if ours.read_only:
-            assert theirs.string_value in (ours.choices or ())
+            assert theirs.string_value in (ours.choices or (ours.text(ours.default),))
             continue
         assert theirs.raw_value == pytest.approx(ours.to_normalised(ours.default), rel=2 * FLOAT32)
         assert theirs.string_value == ours.text(ours.default)
@@ -121,7 +121,7 @@ def test_midi_controllers_move_our_parameters() -> None:
 
 
 def test_tempo_comes_as_sync_bpm() -> None:
-    """There is no other way: pedalboard has no transport."""
+    """There is no other way: pedalboard's transport stands still."""
     plugin = load_terrain()
     tempo_map = TempoMap([TempoPoint(0, 60), TempoPoint(1, 140)])
     render_lanes(plugin, {}, tempo_map, seconds=0.5)
@@ -130,7 +130,10 @@ def test_tempo_comes_as_sync_bpm() -> None:
     assert parameter(plugin, "sync_bpm").string_value == "140.0 BPM"
     untold = load_terrain()
     render_lanes(untold, {}, seconds=0.1)
-    assert parameter(untold, "sync_bpm").string_value == "Host"
+    assert parameter(untold, "sync_bpm").string_value == "120.0 BPM"
+    set_before = load_terrain(parameters={"sync_bpm": 90.0})
+    render_lanes(set_before, {}, seconds=0.1)
+    assert parameter(set_before, "sync_bpm").string_value == "90.0 BPM"
 
 
 def test_effects_follow_with_their_tail_and_without_their_latency() -> None:

@@ -77,7 +77,7 @@ def test_the_transport_has_what_the_host_says_and_no_more() -> None:
     meter = {"meter_numerator": 7, "meter_denominator": 8}
     everything = sum(RequestFlag)
     assert _transport(request(1, everything, **numbers, **meter)) == Transport(
-        True, 3.5, 96.0, 2.0, 3.0, (7, 8), (1.0, 5.0), True
+        True, 3.5, 96.0, 2.0, 3.0, (7, 8), (1.0, 5.0), True, True
     )
     assert _transport(request(1, RequestFlag.HAS_TRANSPORT, **numbers, **meter)) == Transport()
 

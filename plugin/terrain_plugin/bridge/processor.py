@@ -34,6 +34,7 @@ EXPRESSED: Final = {
 # The flags as plain numbers: enum's own operators cost as much as the rest of a request.
 _FLAGS = {flag.name: int(flag) for flag in RequestFlag}
 _LINES, _RESET, _AUDIO_IN, _HAS_TRANSPORT = (_FLAGS[name] for name in ("LINES", "RESET", "AUDIO_IN", "HAS_TRANSPORT"))
+_OFFLINE = _FLAGS["OFFLINE"]
 _PLAYING, _RECORDING, _CYCLE, _HAS_CYCLE = (_FLAGS[name] for name in ("PLAYING", "RECORDING", "CYCLE", "HAS_CYCLE"))
 _HAS_BEAT, _HAS_BPM, _HAS_SECONDS = (_FLAGS[name] for name in ("HAS_BEAT", "HAS_BPM", "HAS_SECONDS"))
 _HAS_BAR, _HAS_METER = (_FLAGS[name] for name in ("HAS_BAR", "HAS_METER"))
@@ -96,7 +97,7 @@ class TerrainProcessor:
             chain = loopers_of(instrument, state.loops)
             self._engine = Engine(instrument, self._sample_rate, self._max_block, effects=[chain])
             self._instrument, self._chain = instrument, chain
-        elif self._chain is not None and state.loops != self.loops():
+        elif self._chain is not None and not (state.loops and state.loops == self.loops()):
             self._chain.restore(ours(state.loops))
         self._engine.set_parameters({**DEFAULTS, **state.parameters})
         self._state = state
@@ -159,6 +160,7 @@ def _transport(request: Request) -> Transport:
         meter=(request.meter_numerator, request.meter_denominator) if flags & _HAS_METER else None,
         cycle=(request.cycle_begin, request.cycle_end) if flags & _CYCLE and flags & _HAS_CYCLE else None,
         recording=bool(flags & _RECORDING),
+        offline=bool(flags & _OFFLINE),
     )
 
 
