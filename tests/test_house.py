@@ -15,8 +15,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import soundfile
 from typer.testing import CliRunner
 
+from terrain_core.autoencoders.training.corpus import make_clip
 from terrain_plugin.cli import app
 from terrain_plugin.shipped import DEFAULT_INSTRUMENT
 
@@ -102,20 +104,35 @@ def test_every_version_is_pinned():
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$(?:\n+```\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 
 
-def blocks(path: Path, language: str) -> list[tuple[str, str]]:
-    """A document's fenced blocks in a language, each with the plain block that follows it directly: its output."""
-    return [(match[2], match[3] or "") for match in FENCE.finditer(path.read_text()) if match[1] == language]
+def blocks(path: Path) -> list[tuple[str, str, str]]:
+    """A document's fenced blocks: language, text, and the plain block that follows it directly: its output."""
+    return [(match[1], match[2], match[3] or "") for match in FENCE.finditer(path.read_text())]
 
 
-def documents_with(language: str) -> list:
-    return [pytest.param(path, id=str(path.relative_to(ROOT))) for path in DOCUMENTS if blocks(path, language)]
+def documents_with(*languages: str) -> list:
+    return [
+        pytest.param(path, id=str(path.relative_to(ROOT)))
+        for path in DOCUMENTS
+        if any(language in languages for language, _, _ in blocks(path))
+    ]
+
+
+@pytest.fixture(scope="session")
+def sounds(tmp_path_factory):
+    """A folder of a few sounds, as somebody has one."""
+    folder = tmp_path_factory.mktemp("sounds")
+    for index in range(4):
+        clip = make_clip("test", index)
+        soundfile.write(folder / f"{index + 1} {clip.family}.wav", clip.audio[: 44100 * 3 // 2], 44100)
+    return folder
 
 
 @pytest.fixture
-def beside_the_examples(tmp_path, monkeypatch):
+def beside_the_examples(tmp_path, monkeypatch, sounds):
     """A folder to work in that looks like the repository where documents refer to it."""
     shutil.copytree(ROOT / "daws" / "examples", tmp_path / "daws" / "examples")
     shutil.copy(DEFAULT_INSTRUMENT, tmp_path / "forest.terrain")
+    shutil.copytree(sounds, tmp_path / "sounds")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("HOME", str(tmp_path))  # nothing is installed into anybody's own folders
@@ -138,25 +155,27 @@ def matches(shown: str, printed: str) -> bool:
     return len(pieces) > 1 or text == pieces[0]
 
 
-@pytest.mark.parametrize("document", documents_with("console"))
-def test_commands_in_documents_do_what_is_shown(document, beside_the_examples):
-    for session, _ in blocks(document, "console"):
-        for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE):
-            program, *arguments = shlex.split(command)
-            assert program == "terrain", f"only `terrain` can be shown: {command}"
-            result = CliRunner().invoke(app, arguments)
-            assert result.exit_code == 0, result.output
-            assert matches(shown, result.stdout), f"{command} printed:\n{result.stdout}"
-
-
-@pytest.mark.parametrize("document", documents_with("python"))
-def test_programs_in_documents_run(document, beside_the_examples):
+@pytest.mark.parametrize("document", documents_with("console", "python"))
+def test_commands_and_programs_in_documents_do_what_is_shown(document, beside_the_examples):
+    """In the order in which they are read, in one folder."""
     names = {"__name__": "__main__"}  # one program may go on where the one before it ended
-    for program, shown in blocks(document, "python"):
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(compile(program, str(document), "exec"), names)
-        assert not shown or matches(shown, printed.getvalue()), printed.getvalue()
+    for language, text, shown in blocks(document):
+        if language == "console":
+            run_session(text)
+        elif language == "python":
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                exec(compile(text, str(document), "exec"), names)
+            assert not shown or matches(shown, printed.getvalue()), printed.getvalue()
+
+
+def run_session(session: str) -> None:
+    for command, shown in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE):
+        program, *arguments = shlex.split(command)
+        assert program == "terrain", f"only `terrain` can be shown: {command}"
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        assert matches(shown, result.stdout), f"{command} printed:\n{result.stdout}"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -1,4 +1,5 @@
-"""Writes the example projects: one gesture on X, Y and Pressure, over a tempo ramp and a new meter, in every format.
+"""Writes the example projects: one gesture on X, Y and Pressure, over a tempo ramp and a new meter, in every format;
+and a loop that is recorded and overdubbed by its lanes.
 
     python daws/examples/make_examples.py [FOLDER]
 
@@ -28,6 +29,7 @@ TEMPO = TempoMap(
 )
 MARKERS = [Marker("Drift", 0.0), Marker("Gathering", GATHERING), Marker("Figures", FIGURES), Marker("Release", RELEASE)]
 TRACK = "Terrain"
+LOOPED = "looped.rpp"
 EXAMPLES = ("gesture.rpp", "gesture.dawproject", "gesture/gesture.ardour", "gesture.als", "gesture.mid")
 
 Line = list[tuple[float, float]]  # (beat, value 0..1), joined by straight lines; two on one beat are a jump
@@ -165,12 +167,47 @@ def project() -> Project:
     return Project("gesture", Path("gesture"), lanes=lanes, tempo_map=TEMPO, markers=MARKERS, instances=[instance])
 
 
+def looped() -> Project:
+    """A loop of four beats: recorded in the second bar, overdubbed in the fourth, turned round in the sixth, while the
+    hand rests more and more.
+    """
+    tempo_map = TempoMap.constant(104)
+    plain = {
+        "x": [(0, 0.2), (4, 0.2), (6, 0.8), (8, 0.35), (12, 0.35), (13, 0.9), (16, 0.5)],
+        "y": [(0, 0.3), (4, 0.3), (5, 0.62), (7, 0.45), (8, 0.3), (12, 0.75), (16, 0.55)],
+        "pressure": [(0, 0.0), (4, 0.0), (4.05, 0.9), (7.9, 0.6), (8, 0.0), (12, 0.0), (12.05, 0.8), (16, 0.0)],
+    }
+    switched = {
+        "loop_length": [(0, 4.0)],
+        "loop_record": [(0, 0.0), (3.5, 1.0), (7, 0.0)],
+        "loop_overdub": [(0, 0.0), (11.5, 1.0), (15.5, 0.0)],
+        "loop_reverse": [(0, 0.0), (20, 1.0), (24, 0.0)],
+    }
+    lanes = [_lane(key, line) for key, line in plain.items()]
+    for key, points in switched.items():
+        parameter = parameters.by_key(key)
+        lanes.append(
+            Lane(
+                [beat for beat, _ in points],
+                [parameter.to_normalised(value) for _, value in points],
+                "hold",
+                name=parameter.name,
+                key=key,
+                parameter_id=parameter.id,
+            )
+        )
+    instance = PluginInstance(TRACK, lanes=lanes)
+    return Project("looped", Path("looped"), lanes=lanes, tempo_map=tempo_map, instances=[instance])
+
+
 def main() -> None:
     """Write the examples beside this script, or into the folder that is named."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
     for name in EXAMPLES:
         for left_out in write(project(), folder / name):
             print(f"{name}: not written: {left_out}")
+    for left_out in write(looped(), folder / LOOPED):
+        print(f"{LOOPED}: not written: {left_out}")
 
 
 if __name__ == "__main__":

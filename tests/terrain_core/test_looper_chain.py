@@ -279,3 +279,56 @@ def test_an_instrument_keeps_its_chain(instrument: Instrument, tmp_path) -> None
         LooperChain.from_parts({"mode": "series"}, {})
     with pytest.raises(InputError, match="settings make no sense"):
         LooperChain.from_parts({"loopers": [{"name": "a", "colour": "red"}]}, {})
+
+
+def test_a_loop_under_a_tempo_ramp_has_the_same_pitch_and_its_onsets_on_their_beats(root) -> None:
+    """From 60 to 173.5 bpm over sixteen beats: four passes of two notes, two beats each."""
+    instrument = Instrument.load(root / "terrain_core/instruments/default.terrain")
+    lanes = [
+        Lane([0], [0.35], key="x"),
+        Lane([0, 2], [0.3, 0.62], "hold", key="y"),
+        Lane([0, 0.3, 2, 2.3], [0.0, 1.0, 0.0, 1.0], "hold", key="pressure"),
+    ]
+    looper = Looper("tune", beats=4).record(instrument, lanes, tempo=120)
+    rate = instrument.autoencoder.sample_rate
+    tempo_map = TempoMap([TempoPoint(0.0, 60.0, "linear-beats"), TempoPoint(16.0, 173.5)])
+    end = float(tempo_map.seconds_at(16.0))
+    effect = LooperChain(looper).effect(instrument)
+    audio = np.concatenate(list(render_batch(instrument, {}, tempo_map, rate, 0, end, effects=[effect])), axis=1)[0]
+    still = LooperChain(looper).effect(instrument)
+    steady = np.concatenate(
+        list(render_batch(instrument, {}, TempoMap.constant(120), rate, 0, 4.0, effects=[still])), axis=1
+    )[0]
+    expected = [pitch(steady, beat / 2, rate) for beat in (5.2, 7.2)]
+    for passed in (0, 4, 8, 12):
+        for note, beat in enumerate((1.2, 3.2)):
+            found = pitch(audio, float(tempo_map.seconds_at(passed + beat)), rate)
+            assert abs(1200 * np.log2(found / expected[note])) < 5, (passed, note)
+    frame = instrument.autoencoder.hop / rate
+    loud = np.sqrt(np.convolve(audio**2, np.ones(256) / 256, "same"))
+    for onset in np.arange(0, 16, 2) + 0.3:
+        at = float(tempo_map.seconds_at(onset))
+        around = loud[round((at - 2 * frame) * rate) : round((at + 3 * frame) * rate)]
+        rises = (np.argmax(around > 0.25 * around.max()) / rate) + at - 2 * frame
+        assert abs(rises - at) < 2 * frame, onset  # a frame, and the frame in which the level rises
+
+
+def test_a_million_bars_leave_no_trace(instrument: Instrument) -> None:
+    """A frame a bar: the phase is what the beat says, and nothing has grown."""
+    ramp = Layer.of(np.arange(64) / 64, np.repeat(np.arange(64.0)[:, None], D, axis=1))
+    looper = Looper("a", speed=1.0, interpolation="linear").holding(ramp, 7)
+    effect = LooperChain(looper).effect(instrument)
+    bars, at_once = 1_000_000, 1000
+    size = len(effect.to_bytes())
+    worst = 0.0
+    for first in range(0, bars, at_once):
+        beats = (np.arange(first, first + at_once) * 4).astype(np.float64)
+        out = effect.process(np.zeros((at_once, D), np.float32), frames_of(beats))[:, 0]
+        phase = (np.arange(first, first + at_once) * 4) % 7 / 7 * 64
+        inside = phase < 63
+        worst = max(worst, float(np.abs(out[inside] - phase[inside]).max()))
+    assert worst / 64 * 7 < 1e-5  # beats, as far as float32 latents can tell
+    exact = effect.voices["a"].phase_at(np.array([4.0 * (bars - 1)]))[0]
+    assert abs(exact - (4 * (bars - 1)) % 7 / 7) * 7 < 1e-8
+    assert abs(len(effect.to_bytes()) - size) < 64
+    assert effect.voices["a"].nbytes == ramp.nbytes
