@@ -43,6 +43,9 @@ IN_PASSES: Final = {State.OVERDUBBING, State.REPLACING, State.SUBSTITUTING}
 AT_ONCE: Final = {Action.MUTE, Action.UNDO, Action.REDO, Action.CLEAR, Action.TRIGGER, Action.ONE_SHOT, Action.FREEZE}
 """Actions that wait for nothing; the others wait for what `Looper.quantise` says."""
 
+FOR_AN_EMPTY_LOOP: Final = {Action.RECORD, Action.MUTE, Action.UNDO, Action.REDO}
+"""Actions that mean something where there is nothing."""
+
 FINISH, BLEND = "finish", "blend"
 """What a looper does by itself at a certain beat: end a recording of fixed length, blend the seam."""
 
@@ -327,6 +330,11 @@ class Voice:
             self._pending = [entry for entry in self._pending if entry[1] is not action]
 
     def _request(self, action: Action, beat: float, bar: Doubles) -> None:
+        if self.content is None and self._take is None and action not in FOR_AN_EMPTY_LOOP:
+            if action in (Action.STOP, Action.PLAY):  # what is armed is called off
+                self._waits_for_sound = False
+                self._pending = [entry for entry in self._pending if not isinstance(entry[1], Action)]
+            return
         if action in AT_ONCE:
             self._do(action, beat)
             return

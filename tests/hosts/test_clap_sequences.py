@@ -18,6 +18,7 @@ from terrain_core.engine import Block, Engine, ParameterPoint
 from terrain_core.engine import Transport as EngineTransport
 from terrain_core.engine.player import CEILING
 from terrain_core.instrument import Instrument
+from terrain_core.looper import LooperChain
 from terrain_core.parameters import PARAMETERS, Parameter, by_key
 from terrain_plugin.clap_host import ClapLibrary, ClapPlugin, ParamValue, Transport
 from terrain_plugin.shipped import DEFAULT_INSTRUMENT
@@ -75,7 +76,8 @@ def pair(library: ClapLibrary, tmp_path_factory: pytest.TempPathFactory) -> Iter
         environment.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         plugin.activate(RATE, BLOCK)
         plugin.set_offline(True)
-        yield Pair(plugin, Engine(Instrument.load(DEFAULT_INSTRUMENT), RATE, BLOCK))
+        instrument = Instrument.load(DEFAULT_INSTRUMENT)
+        yield Pair(plugin, Engine(instrument, RATE, BLOCK, effects=[LooperChain.empty().effect(instrument)]))
 
 
 def compare(pair: Pair, sequence: list[Step]) -> None:
@@ -85,7 +87,9 @@ def compare(pair: Pair, sequence: list[Step]) -> None:
         heard = pair.plugin.process(step.samples, step.points, step.transport)
         points = [ParameterPoint(point.id, point.offset, point.value) for point in step.points]
         given_ = step.transport
-        position = EngineTransport(given_.playing, given_.beat, given_.bpm, given_.seconds) if given_ else None
+        position = None
+        if given_:
+            position = EngineTransport(given_.playing, given_.beat, given_.bpm, given_.seconds, offline=True)
         expected = pair.engine.process(Block(step.samples, points, transport=position))
         np.testing.assert_array_equal(heard, np.broadcast_to(expected, heard.shape))
         assert np.abs(heard).max() <= LOUDEST

@@ -152,10 +152,12 @@ def test_states_come_and_go_while_it_plays(plugin: ClapPlugin) -> None:
 
     audio = threading.Thread(target=play)
     audio.start()
-    for turn in range(60):
-        assert plugin.load(states[turn % 2])
-        assert saved(plugin) == states[turn % 2]
-    ended.set()
-    audio.join()
+    try:
+        for turn in range(60):
+            assert plugin.load(states[turn % 2])
+            assert saved(plugin) == states[turn % 2]
+    finally:
+        ended.set()
+        audio.join()
     assert problems == []
     assert blocks > 10

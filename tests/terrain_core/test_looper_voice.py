@@ -545,3 +545,22 @@ def test_what_waits_for_a_bar_beyond_the_hosts_loop_begins_with_it(quantise) -> 
     assert (presence[:128] == 0).all()
     assert (presence[128:] == 1).all()
     np.testing.assert_array_equal(out[128:192], incoming[64:128])
+
+
+@pytest.mark.parametrize("action", [a for a in Action if a not in (Action.RECORD, Action.MUTE)])
+def test_nothing_comes_of_an_empty_loop(action) -> None:
+    beats = beats_of(256)
+    voice, fresh = (Voice(Looper("a"), UNIT) for _ in range(2))
+    out, presence = run(voice, wave(beats), beats, [(10, action)])
+    run(fresh, wave(beats), beats)
+    np.testing.assert_array_equal(out, wave(beats))
+    assert not presence.any()
+    assert voice.to_bytes() == fresh.to_bytes()
+
+
+def test_an_armed_recording_can_be_called_off() -> None:
+    beats = beats_of(256)
+    voice = Voice(Looper("a", beats=2), UNIT)
+    _, presence = run(voice, wave(beats), beats, [(10, Action.RECORD), (20, Action.STOP)])
+    assert voice.state is State.EMPTY
+    assert not presence.any()

@@ -100,7 +100,7 @@ muted = true
     [
         ("mode = ", "is not TOML .*Invalid value"),
         ("", "a chain of 0 parts"),
-        ("speed = 1\n[[looper]]\nname='a'", "the file: has 'speed', expected one of action, looper"),
+        ("speed = 1\n[[looper]]\nname='a'", "the file: has 'speed', expected one of action, automation"),
         ("looper = 3", "has looper that is no"),
         ("[[looper]]\nbeats = 4", "looper 1: has no name"),
         ("[[looper]]\nname='a'\nbeets=4", "looper 'a': has 'beets', expected one of at, beats"),

@@ -80,6 +80,7 @@ void Supervisor::send_state() {
         const std::lock_guard lock(mutex_);
         state_due_ = true;
         state_pending_ = true;
+        ++wanted_state_;
     }
     nudge();
 }
@@ -148,7 +149,7 @@ void Supervisor::start_engine() {
     Birth birth{Birth::Result::kDied, 0, "the system gives no memory or sockets for an engine"};
     const Bytes state = owner_.state_for_engine();
     if (memory && wake && control)
-        birth = nursery_->bear(instance_, ++state_id_, state, memory.descriptor(), their_wake.number(),
+        birth = nursery_->bear(instance_, state_id_ = ++wanted_state_, state, memory.descriptor(), their_wake.number(),
                                their_control.number());
     if (birth.result == Birth::Result::kBorn) {
         control_ = Connection(std::move(control));
@@ -237,12 +238,13 @@ void Supervisor::send_what_is_due() {
     {
         const std::lock_guard lock(mutex_);
         state_due = std::exchange(state_due_, false);
+        if (state_due) state_id_ = wanted_state_;
         if (save_asked_ != save_sent_) save = save_sent_ = save_asked_;
     }
     if (state_due) {
         const Bytes state = owner_.state_for_engine();
         set_status(published_ ? Status::kLoading : Status::kStarting);
-        control_.send(Message::kState, payload(State{++state_id_}, state));
+        control_.send(Message::kState, payload(State{state_id_}, state));
     }
     if (save != 0) control_.send(Message::kSave, payload(State{save}));
 }

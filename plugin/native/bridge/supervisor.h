@@ -58,6 +58,9 @@ public:
     pid_t engine_pid() const { return engine_.load(std::memory_order_relaxed); }
     // Whether the engine has yet to become what the newest state says.
     bool state_pending() const { return state_pending_.load(std::memory_order_acquire); }
+    // The number of the newest state that was asked for: parameters that are read after it go with that state, or a
+    // newer one.
+    std::uint32_t wanted_state() const { return wanted_state_.load(std::memory_order_acquire); }
     // Whether waiting for an engine makes no sense for now.
     bool hopeless() const { return hopeless_.load(std::memory_order_relaxed); }
 
@@ -115,6 +118,7 @@ private:
     std::atomic<std::uint32_t> latency_{0}, tail_{0};
     std::atomic<std::uint64_t> restarts_{0};
     std::atomic<pid_t> engine_{0};
+    std::atomic<std::uint32_t> wanted_state_{0};
     std::atomic<bool> hopeless_{false}, state_pending_{false};
 
     Descriptor nudge_in_, nudge_out_;

@@ -281,6 +281,9 @@ private:
     void write_request(const AudioBlock& block, const Piece& piece) {
         auto& memory = link_->memory();
         bridge::Request& request = memory.request();
+        // Before the values: those of an older state than the engine's are of no use to it, and are told again.
+        request.state_id = supervisor_.wanted_state();
+        tell_values_ = std::exchange(told_state_, request.state_id) != request.state_id;
         request.samples = piece.end - piece.begin;
         request.flags = (block.offline ? bridge::kOffline : 0u) | (block.lines ? bridge::kLines : 0u) |
                         (reset_due_ ? bridge::kReset : 0u);
@@ -331,7 +334,7 @@ private:
     std::uint32_t write_news(Event* events) {
         std::uint32_t count = 0;
         for (std::uint32_t i = 0; i < kParameterCount; ++i)
-            if ((news_[i].exchange(false) || tell_all_) && !kParameters[i].read_only)
+            if ((news_[i].exchange(false) || tell_all_ || tell_values_) && !kParameters[i].read_only)
                 events[count++] = parameter_event(i, 0, values_[i]);
         if (tell_all_) {
             for (int channel = 0; channel < 16; ++channel) events[count++] = all_notes_off(channel);
@@ -469,6 +472,8 @@ private:
     std::int64_t deadline_ns_ = 0;
     bool reset_due_ = false;
     bool tell_all_ = false;  // the engine may have missed something
+    bool tell_values_ = false;  // the engine may have another state than the request before was made for
+    std::uint32_t told_state_ = 0;
     std::uint32_t lost_samples_ = 0;
     HeldNotes notes_;
     std::array<Event, kMostPending> pending_{};

@@ -109,8 +109,10 @@ struct Request {
     std::int32_t bar;  // the running bar's number, 0 at beat 0
     std::uint16_t meter_numerator;
     std::uint16_t meter_denominator;
+    std::uint32_t state_id;  // the newest state that the plugin had asked for when it read its parameters
+    std::uint32_t padding;  // 0
 };
-static_assert(sizeof(Request) == 80);
+static_assert(sizeof(Request) == 88);
 static_assert(offsetof(Request, sequence) == 0);
 static_assert(offsetof(Request, samples) == 8);
 static_assert(offsetof(Request, flags) == 12);
@@ -125,6 +127,8 @@ static_assert(offsetof(Request, cycle_end) == 64);
 static_assert(offsetof(Request, bar) == 72);
 static_assert(offsetof(Request, meter_numerator) == 76);
 static_assert(offsetof(Request, meter_denominator) == 78);
+static_assert(offsetof(Request, state_id) == 80);
+static_assert(offsetof(Request, padding) == 84);
 
 // A block that was made. The engine fills the audio and this, sets `sequence` to the request's, and sends a byte.
 struct Reply {

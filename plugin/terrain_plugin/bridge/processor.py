@@ -62,6 +62,7 @@ class TerrainProcessor:
         self._engine: Engine | None = None
         self._chain: ChainEffect | None = None
         self._state = PluginState()
+        self._state_id = 0
 
     @property
     def latency(self) -> int:
@@ -83,11 +84,12 @@ class TerrainProcessor:
         """What a musician calls what plays."""
         return self._state.instrument.name if self._state.instrument else "built-in"
 
-    def restore(self, data: bytes) -> None:
+    def restore(self, data: bytes, state_id: int = 0) -> None:
         """Become what a state says. The sound goes on where only parameters change.
 
         Args:
             data: a plugin state's bytes.
+            state_id: its number; see `Request.state_id`.
         Raises:
             InputError, FileError: the state or its instrument cannot be read; all is as it was.
         """
@@ -100,7 +102,7 @@ class TerrainProcessor:
         elif self._chain is not None and not (state.loops and state.loops == self.loops()):
             self._chain.restore(ours(state.loops))
         self._engine.set_parameters({**DEFAULTS, **state.parameters})
-        self._state = state
+        self._state, self._state_id = state, state_id
 
     def loops(self) -> bytes:
         """What the plugin must keep besides parameters and instrument: the state's chunk LOOP, all that the loopers
@@ -121,7 +123,8 @@ class TerrainProcessor:
         """Make a block.
 
         Args:
-            request: what is asked for.
+            request: what is asked for. Its parameters count if they are those of the state that was restored last, or
+                of a newer one.
             events: rows of `protocol.EVENT`.
             audio_in: (CHANNELS, samples or more), used where the request says so.
         Returns:
@@ -133,6 +136,8 @@ class TerrainProcessor:
         if flags & _RESET:
             self._engine.reset()
         points, midi = _sorted_out(events, request.samples)
+        if request.state_id < self._state_id:
+            points = []
         audio = audio_in[:, : request.samples] if flags & _AUDIO_IN else None
         transport = _transport(request) if flags & _HAS_TRANSPORT else None
         sound = self._engine.process(

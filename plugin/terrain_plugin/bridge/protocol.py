@@ -185,6 +185,8 @@ REQUEST: Final = Record(
         Field("bar", "i32", "the running bar's number, 0 at beat 0"),
         Field("meter_numerator", "u16", ""),
         Field("meter_denominator", "u16", ""),
+        Field("state_id", "u32", "the newest state that the plugin had asked for when it read its parameters"),
+        Field("padding", "u32", "0"),
     ),
 )
 

@@ -126,7 +126,7 @@ class Server:
         """Become `state`, and say so. An engine that cannot become its first one is ready all the same, and silent."""
         self._memory.say(EngineState.LOADING)
         try:
-            self._processor.restore(state)
+            self._processor.restore(state, state_id)
             log.info(
                 "plays %r at %g Hz in blocks of up to %d",
                 self._processor.instrument_name,

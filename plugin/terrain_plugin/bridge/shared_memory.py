@@ -47,6 +47,8 @@ class Request(NamedTuple):
     bar: int
     meter_numerator: int
     meter_denominator: int
+    state_id: int
+    padding: int
 
 
 class SharedMemory:
