@@ -203,29 +203,35 @@ class Branches(Layer):
 class Noise(Layer):
     """The noise branch: band levels -> short impulse responses -> white noise through them.
 
-    Levels to impulse response is linear (inverse transform, window, cut to `target`), hence one matrix; the convolution
-    of `target` samples is a product with a Toeplitz matrix. The white noise comes from outside.
+    From levels to an impulse response (inverse transform, window, cut to `target`) and to its spectrum is linear, hence
+    one matrix; the convolution is a product of spectra of twice the length. The white noise comes from outside.
     """
 
     def __init__(self, net: Layer, bands_out: int, target: int, channels: int) -> None:
         super().__init__()
         self.net, self.target, self.channels = net, target, channels
         self.levels = bands_out // channels
-        self.register_buffer("response", _levels_to_response(self.levels, target))
-        lag = torch.arange(target)[None, :] - torch.arange(target)[:, None]  # [from, to]
-        self.register_buffer("lags", lag.clamp(min=0).reshape(-1))
-        self.register_buffer("causal", (lag >= 0).float())
+        forward = torch.fft.rfft(torch.eye(target, dtype=torch.float64), 2 * target)  # (target, target + 1)
+        response = _levels_to_response(self.levels, target) @ forward
+        unit = torch.eye(target + 1, dtype=torch.complex128)
+        back = [torch.fft.irfft(factor * unit, 2 * target)[:, :target] for factor in (1, 1j)]
+        for name, matrix in (("white", forward), ("response", response)):
+            self.register_buffer(f"{name}_real", matrix.real.float())
+            self.register_buffer(f"{name}_imaginary", matrix.imag.float())
+        self.register_buffer("back_real", back[0].float())
+        self.register_buffer("back_imaginary", back[1].float())
         self.white: Tensor | None = None
 
     def play(self, x: Tensor, tape: Tape) -> Tensor:
         assert self.white is not None
         levels = _bounded(self.net.play(x, tape) - 5).permute(0, 2, 1)
-        levels = levels.reshape(-1, self.channels, self.levels)  # (subframes, channels, levels)
-        response = levels @ self.response
-        filters = response[..., self.lags].reshape(-1, self.channels, self.target, self.target) * self.causal
-        white = self.white.reshape(-1, self.channels, 1, self.target) * 2 - 1
-        noise = (white @ filters).reshape(-1, self.channels, self.target)
-        return noise.permute(1, 0, 2).reshape(1, self.channels, -1)
+        levels = levels.reshape(-1, self.levels)  # a row for each subframe and channel
+        white = self.white.reshape(-1, self.target) * 2 - 1
+        a, b = white @ self.white_real, white @ self.white_imaginary
+        c, d = levels @ self.response_real, levels @ self.response_imaginary
+        noise = (a * c - b * d) @ self.back_real + (a * d + b * c) @ self.back_imaginary
+        noise = noise.reshape(-1, self.channels, self.target)
+        return cast(Tensor, noise.permute(1, 0, 2).reshape(1, self.channels, -1))
 
     def begin(self, rebuilder: Rebuilder, rows: int, channels: int) -> int:
         self.net.begin(rebuilder, rows, channels)
@@ -307,12 +313,12 @@ def _bounded(x: Tensor) -> Tensor:
 
 
 def _levels_to_response(levels: int, target: int) -> Tensor:
-    """(levels, target): what each band's level contributes to the impulse response."""
-    response = torch.fft.irfft(torch.eye(levels).to(torch.complex64))
+    """(levels, target), complex: what each band's level contributes to the impulse response."""
+    response = torch.fft.irfft(torch.eye(levels, dtype=torch.complex128))
     size = response.shape[-1]
-    response = torch.roll(response, size // 2, -1) * torch.hann_window(size)
+    response = torch.roll(response, size // 2, -1) * torch.hann_window(size, dtype=torch.float64)
     response = F.pad(response, (0, target - size))
-    return torch.roll(response, -(size // 2), -1)
+    return torch.roll(response, -(size // 2), -1).to(torch.complex128)
 
 
 # From TorchScript
