@@ -28,6 +28,7 @@ KEPT = 4
 # name: configurations of the package, bindings, and what else: channels, output channels, streaming, sample rate
 MODELS: dict[str, tuple[list[str], list[str], dict[str, int]]] = {
     "v2_small_causal": (["v2_small", "causal"], [], {}),
+    "v2_small": (["v2_small"], [], {}),
     "v2": (["v2"], [], {}),
     "v2_noise": (["v2", "noise"], [], {}),
     "v1": (["v1"], [], {}),
@@ -46,7 +47,7 @@ MODELS: dict[str, tuple[list[str], list[str], dict[str, int]]] = {
     "v2_offline": (["v2"], [], {"streaming": 0}),
     "v2_small_causal_offline": (["v2_small", "causal"], [], {"streaming": 0}),
 }
-FULL = {"v2_small_causal", "v2_small", "v2", "v1"}
+FULL = {"v2_small", "v2", "v1"}
 LIKELY = ["v2_small_causal", "v2", "v1", "v2_noise", "stereo", "v3", "discrete", "wasserstein"]
 DEFAULT = [*LIKELY, "spherical", "brave", "resampled", "v2_offline", "v2_small_causal_offline"]
 
@@ -149,7 +150,7 @@ def export(name: str, folder: Path, full: bool) -> None:
     torch.manual_seed(3)
     gin.parse_config_files_and_bindings(
         [str(rave.BASE_PATH / "configs" / f"{part}.gin") for part in configurations],
-        [*([] if full else SMALL), *bindings, f"RAVE.n_channels={channels}"],
+        [*(["LATENT_SIZE=16"] if full else SMALL), *bindings, f"RAVE.n_channels={channels}"],
     )
     model = rave.RAVE().eval()
     make_lively(model, torch)
@@ -210,7 +211,7 @@ def make_lively(model, torch) -> None:
         last, hooks = {}, []
         for module in decoder.modules():
             if isinstance(module, (blocks.NoiseGenerator, blocks.NoiseGeneratorV2)):
-                last["noise"] = (module.net[-1], 2.0)
+                last["noise"] = (module.net[-1], 1.0)
         wave = getattr(decoder, "waveform_module", None)
         if wave is None:
             wave = decoder.synth.branches[0] if hasattr(decoder, "synth") else decoder.net[-1]

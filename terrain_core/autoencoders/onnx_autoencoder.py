@@ -46,8 +46,8 @@ class Card:
     Attributes:
         noise_per_frame: shape of the noise input after the frame axis; empty if the decoder draws none.
         delay: samples by which the decoder's audio lags behind the frame it depends on.
-        normals_per_frame: how many of the noise input's values, the first ones, are normally distributed; the others are
-            uniform in 0..1. Above 0 only where `noise_per_frame` has one axis.
+        normals_per_frame: how many of the noise input's values, the first ones, are normally distributed; the others
+            are uniform in 0..1. Above 0 only where `noise_per_frame` has one axis.
         features: name of the feature extractor the encoder wants ("harmonic-442"), or "audio" if it takes the audio
             itself, (channels, frames * hop); "" if there is no encoder.
         encoder_delay: samples of audio beyond a frame's end that an encoder of "audio" must have heard before it gives
@@ -169,7 +169,9 @@ class OnnxAutoencoder:
         if ENCODER not in self.files:
             raise InputError(f"autoencoder {self.name!r} cannot encode: its bundle has no {ENCODER}")
         if self.card.features not in (HARMONIC, AUDIO):
-            raise InputError(f"the encoder of {self.name!r} wants {self.card.features!r}: expected {HARMONIC} or {AUDIO}")
+            raise InputError(
+                f"the encoder of {self.name!r} wants {self.card.features!r}: expected {HARMONIC} or {AUDIO}"
+            )
         kind = OnnxAudioEncoderStream if self.card.features == AUDIO else OnnxEncoderStream
         return kind(self, self.session(ENCODER, threads))
 

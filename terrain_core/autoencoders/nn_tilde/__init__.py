@@ -5,7 +5,8 @@ torch here: the file's code runs in a process of its own (`worker_torch`).
 """
 
 from terrain_core.autoencoders.nn_tilde.autoencoder import NnTildeAutoencoder, NnTildeDecoderStream
-from terrain_core.autoencoders.nn_tilde.autoencoder import NnTildeAutoencoder as open_model
 from terrain_core.autoencoders.nn_tilde.bundle import Conversion, convert
+
+open_model = NnTildeAutoencoder
 
 __all__ = ["Conversion", "NnTildeAutoencoder", "NnTildeDecoderStream", "convert", "open_model"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from terrain_core.autoencoders.nn_tilde.process import CONVERTING_SECONDS, ModelProcess
+from terrain_core.autoencoders.nn_tilde.trust import WARNING, is_trusted, sha256_of
 from terrain_core.autoencoders.protocol import Audio, Latents
 from terrain_core.errors import FileError, InputError
 
-WARNING = "is a TorchScript: opening it runs the code in it, which can do whatever you can do on this computer"
 ENCODED_AT_ONCE = 64
 """Frames that go to the process in one message."""
 
@@ -49,7 +49,8 @@ class NnTildeAutoencoder:
         Args:
             path: the .ts.
             sample_rate: in Hz, where the model states none.
-            trust: must be True: whoever opens a TorchScript runs what is in it.
+            trust: must be True, or the file one that was said yes to before (`trust.remember`): whoever opens a
+                TorchScript runs what is in it.
         Raises:
             InputError: `trust` was not given.
             FileError: missing, no such model, without a sample rate, or it ended its process.
@@ -57,8 +58,8 @@ class NnTildeAutoencoder:
         self.path = str(path)
         if not Path(path).is_file():
             raise FileError(path, "is not there" if not Path(path).exists() else "is a folder, expected a .ts")
-        if not trust:
-            raise InputError(f"{path} {WARNING}; if you trust where it came from, say trust=True")
+        if not (trust or is_trusted(path)):
+            raise InputError(f"{path} {WARNING}; if you trust it, say trust=True (--yes)")
         opening = {"do": "open", "path": str(Path(path).resolve()), "sample_rate": sample_rate}
         self.process = ModelProcess(Path(path), opening)
         self._numbers = itertools.count()
@@ -81,7 +82,10 @@ class NnTildeAutoencoder:
         self.attributes = {str(name): tuple(map(str, kinds)) for name, kinds in facts["attributes"].items()}
         self.methods = {
             str(name): Method(
-                *(int(m[key]) for key in ("in_channels", "in_ratio", "out_channels", "out_ratio")),
+                int(m["in_channels"]),
+                int(m["in_ratio"]),
+                int(m["out_channels"]),
+                int(m["out_ratio"]),
                 tuple(map(str, m["input_labels"])),
                 tuple(map(str, m["output_labels"])),
             )
@@ -94,8 +98,7 @@ class NnTildeAutoencoder:
     @cached_property
     def sha256(self) -> str:
         """Identity of the file."""
-        with Path(self.path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(self.path)
 
     @property
     def can_encode(self) -> bool:
@@ -250,7 +253,8 @@ class NnTildeEncoderStream(_Stream):
         return latents[dropped:]
 
 
-def _checked(arrays: list[Any], shape: tuple[int, int], path: str) -> Any:
+def _checked(arrays: list[Any], shape: tuple[int, int], path: str) -> NDArray[np.float32]:
     if len(arrays) != 1 or arrays[0].shape != shape or arrays[0].dtype != np.float32:
         raise FileError(path, f"answered with another shape than {shape}")
-    return np.nan_to_num(arrays[0], copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    values: NDArray[np.float32] = np.nan_to_num(arrays[0], copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    return values

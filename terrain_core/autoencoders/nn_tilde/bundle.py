@@ -91,22 +91,38 @@ def _notes(model: NnTildeAutoencoder, facts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def save(bundle: OnnxAutoencoder, path: str | Path) -> Path:
-    """Write a bundle: a zip file if the path ends in .zip, else a folder of three files.
+def check_place(path: str | Path) -> None:
+    """Whether a bundle can be written there.
 
     Raises:
-        FileError: the place is taken by something that is no bundle, or cannot be written.
+        FileError: the name is none of a bundle, or the place is taken by something else.
     """
     path = Path(path)
     if path.suffix.lower() == ".zip":
-        with replacing(path) as beside:
-            beside.write_bytes(bundle.to_bytes())
-        return path
+        return
     if path.suffix:
         raise FileError(path, f"ends in {path.suffix}", hint="name a folder, or a file that ends in .zip")
     if path.exists() and not (path.is_dir() and ((path / CARD).exists() or not any(path.iterdir()))):
         raise FileError(path, "is there already, and is no autoencoder's bundle", hint="name another folder")
-    path.mkdir(parents=True, exist_ok=True)
+
+
+def save(bundle: OnnxAutoencoder, path: str | Path) -> Path:
+    """Write a bundle: a zip file if the path ends in .zip, else a folder of its members.
+
+    Raises:
+        FileError: as `check_place`, or it cannot be written.
+    """
+    path = Path(path)
+    check_place(path)
+    if path.suffix:
+        with replacing(path) as beside:
+            beside.write_bytes(bundle.to_bytes())
+        return path
+    try:
+        path.mkdir(exist_ok=True)
+        (path / ENCODER).unlink(missing_ok=True)
+    except OSError as error:
+        raise FileError(path, f"could not be written: {error.strerror or error}") from error
     for name, data in _members(bundle):
         with replacing(path / name) as beside:
             beside.write_bytes(data)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 MOST_JSON = 1 << 24
 MOST_BYTES = 1 << 31
 """Of one message's arrays."""
-TYPES = {"float32": np.dtype("<f4"), "int64": np.dtype("<i8"), "uint8": np.dtype("u1")}
+TYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "int64": np.dtype("<i8"), "uint8": np.dtype("u1")}
 
 Arrays = list[NDArray[Any]]
 

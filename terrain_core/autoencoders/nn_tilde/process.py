@@ -99,7 +99,9 @@ class ModelProcess:
 
     def _exchange(self, facts: dict[str, Any], arrays: Arrays, seconds: float) -> tuple[dict[str, Any], Arrays]:
         child = self._child
-        assert child is not None and child.stdin is not None and child.stdout is not None
+        assert child is not None
+        assert child.stdin is not None
+        assert child.stdout is not None
         until = time.monotonic() + seconds
         output = child.stdout.fileno()
 

@@ -73,6 +73,9 @@ class Pointwise(Layer):
 
 
 class Snake(Layer):
+    alpha: Tensor
+    inverse: Tensor
+
     def __init__(self, alpha: Tensor) -> None:
         super().__init__()
         self.register_buffer("alpha", alpha.detach().clone())
@@ -80,11 +83,14 @@ class Snake(Layer):
 
     def play(self, x: Tensor, tape: Tape) -> Tensor:
         wave = (self.alpha * x).sin()
-        return cast(Tensor, x + self.inverse * (wave * wave))
+        return x + self.inverse * (wave * wave)
 
 
 class Affine(Layer):
     """A factor and a summand per channel: batch normalisation and adaptive instance normalisation, once learned."""
+
+    factor: Tensor
+    summand: Tensor
 
     def __init__(self, factor: Tensor, summand: Tensor) -> None:
         super().__init__()
@@ -92,7 +98,7 @@ class Affine(Layer):
         self.register_buffer("summand", summand.detach().reshape(1, -1, 1).clone())
 
     def play(self, x: Tensor, tape: Tape) -> Tensor:
-        return cast(Tensor, x * self.factor + self.summand)
+        return x * self.factor + self.summand
 
 
 class Chain(Layer):
@@ -207,6 +213,13 @@ class Noise(Layer):
     one matrix; the convolution is a product of spectra of twice the length. The white noise comes from outside.
     """
 
+    white_real: Tensor
+    white_imaginary: Tensor
+    response_real: Tensor
+    response_imaginary: Tensor
+    back_real: Tensor
+    back_imaginary: Tensor
+
     def __init__(self, net: Layer, bands_out: int, target: int, channels: int) -> None:
         super().__init__()
         self.net, self.target, self.channels = net, target, channels
@@ -231,7 +244,7 @@ class Noise(Layer):
         c, d = levels @ self.response_real, levels @ self.response_imaginary
         noise = (a * c - b * d) @ self.back_real + (a * d + b * c) @ self.back_imaginary
         noise = noise.reshape(-1, self.channels, self.target)
-        return cast(Tensor, noise.permute(1, 0, 2).reshape(1, self.channels, -1))
+        return noise.permute(1, 0, 2).reshape(1, self.channels, -1)
 
     def begin(self, rebuilder: Rebuilder, rows: int, channels: int) -> int:
         self.net.begin(rebuilder, rows, channels)
@@ -282,6 +295,8 @@ class Generator(Layer):
 
 class Pqmf(nn.Module):
     """The filter bank that splits audio into bands and joins them; each audio channel is a row."""
+
+    turned: Tensor
 
     def __init__(self, analysis: Layer, synthesis: Layer, bands: int) -> None:
         super().__init__()
@@ -371,7 +386,9 @@ def _adain(module: Any) -> Layer:
 
 
 def _branches(module: Any) -> Branches:
-    return Branches([rebuild(child) for child in _children(module.branches)], [_pad(p) for p in _children(module.paddings)])
+    return Branches(
+        [rebuild(child) for child in _children(module.branches)], [_pad(p) for p in _children(module.paddings)]
+    )
 
 
 def _noise(module: Any) -> Noise:
@@ -477,7 +494,7 @@ def family_of(model: Any) -> str:
 
 
 def version_of(model: Any) -> str:
-    """"v1", "v2" or "v3", after the architecture and not after any file name."""
+    """ "v1", "v2" or "v3", after the architecture and not after any file name."""
     names = {_name(module) for module in model.modules()}
     if "Snake" in names:
         return "v3"
@@ -486,6 +503,11 @@ def version_of(model: Any) -> str:
 
 class Latents(nn.Module):
     """Between the latents of the interface and those of the network, in both directions."""
+
+    rotation: Tensor
+    centre: Tensor
+    books: Tensor
+    squares: Tensor
 
     def __init__(self, model: Any) -> None:
         super().__init__()

@@ -36,7 +36,9 @@ class Model:
 
     def __init__(self, path: str, sample_rate: int | None) -> None:
         try:
-            self.module: Any = torch.jit.load(path, map_location="cpu").eval()
+            self.module: Any = torch.jit.load(  # type: ignore[no-untyped-call]
+                path, map_location="cpu"
+            ).eval()
         except (RuntimeError, OSError, ValueError) as error:
             lines = [line for line in str(error).splitlines() if line.strip()]
             raise RefusedError(
@@ -75,7 +77,7 @@ class Model:
             buffers = [name for name, _ in self.module.named_buffers() if name.endswith("_params") and "." not in name]
             names = [name.removesuffix("_params") for name in buffers]
             names = [name for name in names if hasattr(self.module, name) and name not in self.attributes]
-        methods = {}
+        methods: dict[str, tuple[int, ...]] = {}
         for name in names:
             numbers = getattr(self.module, f"{name}_params", None)
             values = tuple(int(n) for n in numbers) if isinstance(numbers, Tensor) else ()
@@ -215,7 +217,7 @@ class Model:
         model is a RAVE we know.
         """
         rows = []
-        for piece in audio.split(self.hop, 1):
+        for piece in torch.split(audio, self.hop, 1):
             torch.manual_seed(0)
             if rave_torch.family_of(self.module) == "variational":
                 z = variational_mean(self.module, network_output(self.module, piece[None]))
@@ -300,7 +302,7 @@ def encoder_lag(model: Model) -> int:
         for sound in (audio, changed):
             model.clean()
             if known:  # codes and angles jump: look at what they are made of
-                pieces = [network_output(model.module, piece[None])[0] for piece in sound.split(model.hop, 1)]
+                pieces = [network_output(model.module, piece[None])[0] for piece in torch.split(sound, model.hop, 1)]
                 latents.append(torch.cat(pieces, 1).T)
             else:
                 latents.append(model.encode(sound))
