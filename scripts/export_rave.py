@@ -84,7 +84,6 @@ def prepare() -> None:
     """
     import numpy as np
     import scipy.signal
-    import torch
 
     signal = scipy.signal
     signal.kaiser = signal.windows.kaiser
@@ -98,28 +97,13 @@ def prepare() -> None:
     signal.firwin = old_firwin
     signal.kaiserord = lambda ripple, width: kaiserord(ripple, float(np.squeeze(width)))
 
-    class Anything(torch.nn.Module):
-        """In the place of a torchaudio transform: it is made, never used."""
-
-        def __init__(self, *given, **named):
-            super().__init__()
-
-        def forward(self, x):
-            return x
-
-    if importlib.util.find_spec("torchaudio") is None:
-        audio, transforms = types.ModuleType("torchaudio"), types.ModuleType("torchaudio.transforms")
-        transforms.Spectrogram = transforms.MelSpectrogram = transforms.MFCC = Anything
-        audio.transforms = transforms
-        for part in ("functional", "load", "info", "save"):
-            setattr(audio, part, None)
-        sys.modules |= {"torchaudio": audio, "torchaudio.transforms": transforms}
-    # What reads training data: it wants a protobuf from years ago.
-    for part in ("udls", "udls.transforms", "udls.generated"):
-        stand_in = types.ModuleType(part)
-        stand_in.__getattr__ = stand_in_class
-        stand_in.__all__ = ["Transform"]
-        sys.modules[part] = stand_in
+    # What only training needs is not installed, and is not asked for anything: audio transforms, data sets, GPUs.
+    for part in ("torchaudio", "librosa", "lmdb", "GPUtil"):
+        if importlib.util.find_spec(part) is None:
+            stand_in(part)
+    stand_in("torchaudio.transforms")
+    for part in ("udls", "udls.transforms", "udls.generated"):  # installed, it wants a protobuf from years ago
+        stand_in(part)
     # nn_tilde writes the source of what it scripts into its own folder: give it one that may be written to.
     own = Path(tempfile.mkdtemp(prefix="nn_tilde_"))
     found = importlib.util.find_spec("nn_tilde")
@@ -127,11 +111,27 @@ def prepare() -> None:
     sys.path.insert(0, str(own))
 
 
-def stand_in_class(name: str) -> type:
-    """For whatever is asked of a stand-in module: a class that nothing is done with."""
-    if name.startswith("__"):
-        raise AttributeError(name)
-    return type(name, (), {})
+def stand_in(name: str) -> None:
+    """Put a module in place that has every class one asks it for; each takes anything and does nothing."""
+    import torch
+
+    class Anything(torch.nn.Module):
+        def __init__(self, *given, **named):
+            super().__init__()
+
+    def member(wanted: str) -> type:
+        if wanted.startswith("__"):
+            raise AttributeError(wanted)
+        return type(wanted, (Anything,), {})
+
+    module = types.ModuleType(name)
+    module.__getattr__ = member
+    module.__all__ = ["Transform"]
+    module.__path__ = []
+    sys.modules[name] = module
+    parent, _, child = name.rpartition(".")
+    if parent in sys.modules:
+        setattr(sys.modules[parent], child, module)
 
 
 def export(name: str, folder: Path, full: bool) -> None:

@@ -140,10 +140,11 @@ class NnTildeAutoencoder:
         return np.concatenate([np.zeros((0, self.latent_size), np.float32), *parts])[:frames]
 
     def decode(self, latents: Latents, *, seed: int = 0) -> Audio:
-        return self.stream(seed=seed, threads=0).decode(latents)
+        return self.stream(seed=seed).decode(latents)
 
     def stream(self, *, seed: int = 0, threads: int = 1) -> NnTildeDecoderStream:
-        return NnTildeDecoderStream(self, next(self._numbers), seed, threads)
+        """See the protocol; one thread whatever `threads` says, since torch rounds otherwise with others."""
+        return NnTildeDecoderStream(self, next(self._numbers), seed)
 
     def stream_encoder(self) -> NnTildeEncoderStream:
         """A fresh encoder for live audio.
@@ -197,10 +198,10 @@ class _Stream:
 class NnTildeDecoderStream(_Stream):
     """See `protocol.DecoderStream`. After its process has died and been replaced, it goes on from a clean state."""
 
-    def __init__(self, autoencoder: NnTildeAutoencoder, number: int, seed: int, threads: int) -> None:
+    def __init__(self, autoencoder: NnTildeAutoencoder, number: int, seed: int) -> None:
         super().__init__(autoencoder, number)
         self.delay = autoencoder.delay
-        self._seed, self._threads = seed, threads
+        self._seed = seed
         self.reset()
 
     def reset(self, frame_index: int = 0) -> None:
@@ -216,7 +217,7 @@ class NnTildeDecoderStream(_Stream):
         parts: list[Audio] = []
         for start in range(0, len(latents), ENCODED_AT_ONCE):
             piece = latents[start : start + ENCODED_AT_ONCE]
-            request = self._request("decode", seed=self._seed, first=self._frame, threads=self._threads)
+            request = self._request("decode", seed=self._seed, first=self._frame)
             _, arrays = model.process.ask(request, [piece])
             parts.append(_checked(arrays, (model.channels, len(piece) * model.hop), model.path))
             self._frame += len(piece)

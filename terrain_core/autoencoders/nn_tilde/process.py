@@ -46,11 +46,12 @@ class ModelProcess:
         """Make sure that there is a process; give what it said about the model.
 
         Raises:
-            FileError: it could not open the model.
+            FileError: it could not open the model, or the process has died since; the next use starts another.
         """
         with self._lock:
-            if self._child is None or self._child.poll() is not None:
-                self.close()
+            if self._child is not None and self._child.poll() is not None:
+                raise self._death()
+            if self._child is None:
                 self._start()
                 self.generation += 1
                 self.facts, _ = self._exchange(self._opening, [], OPENING_SECONDS)
