@@ -28,6 +28,8 @@ LARGEST_BLOCK = 8192
 SMALLEST_HOP = 64
 """Samples: what is decoded at once at the least, since each call costs some 0.1 ms."""
 PROBE_SAMPLES = 1 << 17
+FAILURES = (RuntimeError, torch.jit.Error)
+"""What a model's method may raise."""
 CODES = {0: "bool", 1: "int", 2: "float", 3: "str", 4: "tensor", 5: "buffer"}
 
 
@@ -117,7 +119,7 @@ class Model:
         try:
             cast = [kinds[kind](value) for kind, value in zip(types, values, strict=True)]
             code = getattr(self.module, f"set_{name}")(*cast)
-        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        except (KeyError, ValueError, TypeError, *FAILURES) as error:
             raise RefusedError(f"attribute {name!r} ({', '.join(types)}) does not take {values} ({error})") from None
         if code:
             raise RefusedError(f"attribute {name!r} does not take {values} (it answered {code})")
@@ -142,8 +144,8 @@ class Model:
         if "encode" in self.methods:
             channels, _, size, _ = self.methods["encode"]
             try:
-                self.module.encode(torch.zeros(1, channels, self.ratio * block))
-            except RuntimeError:
+                self.module.encode(torch.linspace(-1, 1, channels * self.ratio * block).reshape(1, channels, -1))
+            except FAILURES:
                 del self.methods["encode"]
             else:
                 if size != self.latent_size:
@@ -154,8 +156,10 @@ class Model:
     def _problem(self, frames: int) -> str:
         """What is wrong with decoding so many frames; empty if nothing is."""
         try:
-            y = self.module.decode(torch.zeros(1, self.latent_size, frames))
-        except RuntimeError as error:
+            # Not zeros: they might leave unchanged what other latents change.
+            z = torch.randn(1, self.latent_size, frames, generator=torch.Generator().manual_seed(0))
+            y = self.module.decode(z)
+        except FAILURES as error:
             return (str(error).strip().splitlines() or ["it failed"])[-1][:200]
         wanted = (1, self.channels, frames * self.ratio // self.out_ratio)
         if not isinstance(y, Tensor) or tuple(y.shape) != wanted or y.dtype != torch.float32:
