@@ -203,28 +203,29 @@ def make_lively(model, torch) -> None:
         decoder = model.decoder
         if hasattr(decoder, "warmed_up"):
             decoder.warmed_up.fill_(1)  # version 1 plays its noise only after the first phase of training
-        seen: dict[str, float] = {}
-
-        def watch(key):
-            return lambda module, given, result: seen.__setitem__(key, float(result.std()))
-
-        last, hooks = {}, []
-        for module in decoder.modules():
-            if isinstance(module, (blocks.NoiseGenerator, blocks.NoiseGeneratorV2)):
-                last["noise"] = (module.net[-1], 1.0)
         wave = getattr(decoder, "waveform_module", None)
         if wave is None:
             wave = decoder.synth.branches[0] if hasattr(decoder, "synth") else decoder.net[-1]
-        last["wave"] = (wave, 0.08)  # of which the filter bank adds up one per band
-        for key, (module, _) in last.items():
-            hooks.append(module.register_forward_hook(watch(key)))
+        noisy = [m for m in decoder.modules() if isinstance(m, (blocks.NoiseGenerator, blocks.NoiseGeneratorV2))]
         size = getattr(model.encoder, "noise_augmentation", 0) + model.latent_size
-        decoder(torch.randn(1, size, 64))
-        for hook in hooks:
-            hook.remove()
-        for key, (module, wanted) in last.items():
-            weight = module.weight_g if hasattr(module, "weight_g") else module.weight
-            weight.mul_(wanted / seen[key])
+        z = torch.randn(1, size, 64)
+        scale(decoder, z, wave, wave, 0.04)  # of which the filter bank adds up one per band
+        for branch in noisy:
+            scale(decoder, z, branch, branch.net[-1], 0.004)
+
+
+def scale(decoder, z, measured, scaled, wanted: float) -> None:
+    """Make the weights of one module larger, step by step, until another gives what is wanted (standard deviation)."""
+    seen = []
+    hook = measured.register_forward_hook(lambda module, given, result: seen.append(float(result.std())))
+    weight = scaled.weight_g if hasattr(scaled, "weight_g") else scaled.weight
+    decoder(z)
+    for _ in range(60):
+        if seen[-1] >= wanted:
+            break
+        weight.mul_(1.2)
+        decoder(z)
+    hook.remove()
 
 
 if __name__ == "__main__":
