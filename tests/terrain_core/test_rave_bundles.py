@@ -72,7 +72,11 @@ def test_every_kind_is_converted_and_equals_its_original(name: str) -> None:
     assert card.normals_per_frame == normals
     assert card.noise_per_frame == ((normals + uniforms,) if normals + uniforms else ())
     assert done.checked_frames == 32
-    assert 0 < done.error <= 1e-6
+    assert 0 < done.error <= done.limit
+    if name == "v2_noise":  # so loud a noise that the original is itself further off than that from exact arithmetic
+        assert done.limit < 4e-6
+    else:
+        assert done.limit == 1e-6
     assert done.encoder_error is not None
     assert done.encoder_error <= 1e-5
     assert done.no_encoder == ""

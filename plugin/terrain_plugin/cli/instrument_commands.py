@@ -477,6 +477,7 @@ def _convert_autoencoder(source: Path, target: Path, sample_rate: int | None, ye
         "family": done.family,
         "encoder": "converted" if not done.no_encoder else f"not converted: {done.no_encoder}",
         "error": done.error,
+        "error_allowed": done.limit,
         "encoder_error": done.encoder_error,
         "checked_frames": done.checked_frames,
         "torchscript_ms_per_frame": round(1000 * done.torchscript_seconds, 3),

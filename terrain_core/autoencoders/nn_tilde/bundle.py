@@ -21,6 +21,7 @@ class Conversion:
     Attributes:
         bundle: plays as it is; `save` writes it.
         error: the largest difference from the original, of full scale, over `checked_frames` streamed frames.
+        limit: what was allowed: 1e-6, or twice the original's own rounding where that is coarser (`convert_torch`).
         encoder_error: of the largest latent; None if there is no encoder in the bundle.
         no_encoder: why there is none; empty if there is.
         torchscript_seconds, onnx_seconds: for one frame on one thread, medians, measured in turn.
@@ -29,6 +30,7 @@ class Conversion:
     bundle: OnnxAutoencoder
     family: str
     error: float
+    limit: float
     encoder_error: float | None
     no_encoder: str
     checked_frames: int
@@ -66,6 +68,7 @@ def convert(model: NnTildeAutoencoder) -> Conversion:
             bundle=OnnxAutoencoder(files, model.path),
             family=model.family,
             error=float(facts["error"]),
+            limit=float(facts["limit"]),
             encoder_error=float(facts["encoder_error"]) if len(graphs) > 1 else None,
             no_encoder=str(facts.get("no_encoder", "")),
             checked_frames=int(facts["checked_frames"]),
