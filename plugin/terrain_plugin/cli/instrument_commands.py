@@ -142,6 +142,10 @@ def build(
 
     check_suffix(out, INSTRUMENT)
     decoder = _autoencoder(autoencoder, yes, sample_rate, remember=True)
+    if embed and not hasattr(decoder, "to_bytes"):
+        raise InputError(
+            f"{autoencoder} cannot be put into an instrument: convert it first (terrain convert), or leave --embed out"
+        )
     fit = FitSettings(
         epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, device=device, threads=_cores(), seed=seed
     )
@@ -196,7 +200,7 @@ def info(
     from terrain_core.autoencoders.nn_tilde.trust import is_torchscript
 
     if file.is_dir() or file.suffix.lower() == ".zip" or (is_torchscript(file) and not _is_nn_terrain(file)):
-        facts = {"file": str(file), **_autoencoder_facts(_autoencoder(str(file), yes, sample_rate))}
+        facts = {"file": str(file), **_autoencoder_facts(_autoencoder(str(file), yes, sample_rate, remember=True))}
         if as_json:
             print_json(facts)
         else:

@@ -59,7 +59,7 @@ class NnTildeAutoencoder:
         if not Path(path).is_file():
             raise FileError(path, "is not there" if not Path(path).exists() else "is a folder, expected a .ts")
         if not (trust or is_trusted(path)):
-            raise InputError(f"{path} {WARNING}; if you trust it, say trust=True (--yes)")
+            raise InputError(f"{path} {WARNING}; if you trust it, say trust=True, or yes to terrain info")
         opening = {"do": "open", "path": str(Path(path).resolve()), "sample_rate": sample_rate}
         self.process = ModelProcess(Path(path), opening)
         self._numbers = itertools.count()
