@@ -209,6 +209,30 @@ def test_a_killed_process_is_an_error_and_the_next_use_starts_another() -> None:
     np.testing.assert_array_equal(stream.decode(latents), first)
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_after_a_fork_each_side_has_its_own_process() -> None:
+    """The plugin's engines are forks that share an instrument."""
+    model = nn_tilde.open_model(rave_model("brave"), trust=True)
+    latents = walk(5, 4)
+    stream = model.stream(seed=1)
+    whole = model.stream(seed=1).decode(np.concatenate([latents, latents]))
+    first = stream.decode(latents)
+    pid = model.process.pid
+    child = os.fork()
+    if child == 0:
+        ok = False
+        try:
+            own = model.stream(seed=1).decode(latents)
+            ok = np.array_equal(own, first) and model.process.pid != pid
+            model.close()
+        finally:
+            os._exit(0 if ok else 1)
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+    assert model.process.pid == pid
+    np.testing.assert_array_equal(np.concatenate([first, stream.decode(latents)], axis=1), whole)
+
+
 class Crashing(torch.nn.Module):
     """Fails at a latent above 100, and hangs at one above 1000."""
 

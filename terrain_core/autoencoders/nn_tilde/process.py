@@ -36,6 +36,7 @@ class ModelProcess:
         self._lock = threading.RLock()
         self._child: subprocess.Popen[bytes] | None = None
         self._complaints: BinaryIO | None = None
+        self._owner = os.getpid()
 
     @property
     def pid(self) -> int | None:
@@ -49,6 +50,7 @@ class ModelProcess:
             FileError: it could not open the model, or the process has died since; the next use starts another.
         """
         with self._lock:
+            self._leave_to_parent()
             if self._child is not None and self._child.poll() is not None:
                 raise self._death()
             if self._child is None:
@@ -73,6 +75,7 @@ class ModelProcess:
     def close(self) -> None:
         """End the process, if there is one."""
         with self._lock:
+            self._leave_to_parent()
             child, self._child = self._child, None
             if child is None:
                 return
@@ -87,6 +90,13 @@ class ModelProcess:
 
     def __del__(self) -> None:
         self.close()
+
+    def _leave_to_parent(self) -> None:
+        """After a fork the model's process is the parent's, who goes on talking to it: we take one of our own."""
+        if self._owner != os.getpid():
+            self._owner = os.getpid()
+            self._inherited = self._child  # kept, so that nobody waits for or closes it in its name
+            self._child = None
 
     def _start(self) -> None:
         self._complaints = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115  # lives as long as the process
