@@ -1,7 +1,7 @@
 """How fast a RAVE decodes on one thread: as ONNX with its state outside, as the TorchScript it was made of, and as the
 rebuilt modules run eagerly by torch; and whether they are the same.
 
-Claim: ONNX takes at most two thirds of the TorchScript's time at one frame a call. The three run in turn in one process,
+Claim: ONNX takes at most two thirds of the TorchScript's time at a frame a call. The three run in turn in one process,
 frame by frame; medians and 99th percentiles of wall time. The models are genuine, with random weights: small ones of
 `make rave-env`, and those of published size if `scripts/export_rave.py .cache/rave-models/full --full` made them.
 """
