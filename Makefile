@@ -1,5 +1,6 @@
 # make demo     render the example project to out/demo, with pictures
 # make test     format, lint, types, tests: what the CI runs
+# make rave-env   the package that RAVE models come from, in an environment of its own, and small models for the tests
 # make native   compile the VST3 and CLAP plugins into build/native
 # make test-slow  what takes minutes: the plugin under the sanitizers, ten thousand random sequences
 # make fuzz     a million damaged projects through the readers (half an hour)
@@ -21,11 +22,11 @@ NATIVE := build/native
 ARDOUR := /usr/bin/ardour7-lua
 export PYTHON  # make PYTHON=/path/to/python3.12
 
-.PHONY: demo test test-slow fuzz native bench format train
+.PHONY: demo test test-slow fuzz native bench format train rave-env
 demo: $(READY)
 	$(BIN)/terrain demo
 
-test: $(READY) $(VST3_EFFECTS) $(ARDOUR) native
+test: $(READY) $(VST3_EFFECTS) $(ARDOUR) native rave-env
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -38,6 +39,9 @@ native: $(READY) $(HEADERS)
 	@command -v c++ >/dev/null || scripts/debian g++
 	@$(BIN)/cmake -S plugin/native -B $(NATIVE) -G Ninja -DCMAKE_MAKE_PROGRAM="$(CURDIR)/$(BIN)/ninja" --log-level=WARNING
 	@$(BIN)/cmake --build $(NATIVE)
+
+rave-env: $(READY)
+	@scripts/rave_env
 
 fuzz: $(READY)
 	$(BIN)/python tests/terrain_daws/fuzz.py

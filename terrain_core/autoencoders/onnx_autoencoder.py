@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from terrain_core.errors import FileError, InputError
 FORMAT_VERSION = 1
 CARD = "autoencoder.json"
 DECODER, ENCODER = "decoder.onnx", "encoder.onnx"
+HARMONIC, AUDIO = "harmonic-442", "audio"
+"""What an encoder may want to hear: the built-in's features, or the audio itself, hop by hop."""
 MOST_BYTES = 2**30
 """A bundle that claims to hold more than this is refused."""
 
@@ -43,7 +46,12 @@ class Card:
     Attributes:
         noise_per_frame: shape of the noise input after the frame axis; empty if the decoder draws none.
         delay: samples by which the decoder's audio lags behind the frame it depends on.
-        features: name of the feature extractor the encoder wants; "" if there is no encoder.
+        normals_per_frame: how many of the noise input's values, the first ones, are normally distributed; the others
+            are uniform in 0..1. Above 0 only where `noise_per_frame` has one axis.
+        features: name of the feature extractor the encoder wants ("harmonic-442"), or "audio" if it takes the audio
+            itself, (channels, frames * hop); "" if there is no encoder.
+        encoder_delay: samples of audio beyond a frame's end that an encoder of "audio" must have heard before it gives
+            the frame; whole hops.
         frames_per_call: how many frames the decoder takes at once at the most. Matrix products of other sizes round
             otherwise, so that only 1 gives the same bits for every way of cutting a stream; a decoder whose weights are
             many times larger than the cache gains from more.
@@ -58,7 +66,9 @@ class Card:
     latent_mean: tuple[float, ...]
     latent_std: tuple[float, ...]
     noise_per_frame: tuple[int, ...] = ()
+    normals_per_frame: int = 0
     features: str = ""
+    encoder_delay: int = 0
     frames_per_call: int = 64
     version: int = FORMAT_VERSION
     notes: dict[str, Any] = field(default_factory=dict)
@@ -82,6 +92,9 @@ class Card:
         sizes = (card.sample_rate, card.channels, card.latent_size, card.hop, card.frames_per_call)
         if not all(isinstance(n, int) and 0 < n < 2**20 for n in sizes) or not 0 <= card.delay < 2**20:
             raise FileError(path, f"states impossible sizes {sizes}", position=CARD)
+        count = math.prod(card.noise_per_frame) if card.noise_per_frame else 0
+        if not 0 <= count < 2**24 or not 0 <= card.normals_per_frame <= count or card.encoder_delay % card.hop:
+            raise FileError(path, "states impossible numbers of draws or an impossible encoder_delay", position=CARD)
         statistics = np.array([card.latent_mean, card.latent_std], dtype=np.float64)
         if statistics.shape != (2, card.latent_size) or not np.isfinite(statistics).all():
             raise FileError(
@@ -105,7 +118,8 @@ class OnnxAutoencoder:
             if member not in files:
                 raise FileError(path, f"has no {member}", hint="expected an autoencoder bundle")
         self.path = path
-        self._files = files
+        self.files = files
+        """The bundle's members: name -> bytes."""
         self.card = Card.parse(files[CARD], path)
         self.name = self.card.name
         self.sample_rate = self.card.sample_rate
@@ -120,23 +134,23 @@ class OnnxAutoencoder:
     def sha256(self) -> str:
         """Identity of the bundle: over its members' names and bytes in alphabetical order."""
         digest = hashlib.sha256()
-        for name in sorted(self._files):
-            digest.update(name.encode() + b"\0" + hashlib.sha256(self._files[name]).digest())
+        for name in sorted(self.files):
+            digest.update(name.encode() + b"\0" + hashlib.sha256(self.files[name]).digest())
         return digest.hexdigest()
 
     def to_bytes(self) -> bytes:
         """The bundle as one zip file, the same bytes every time; `load_bytes` reads it."""
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-            for name in sorted(self._files):
-                archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), self._files[name])
+            for name in sorted(self.files):
+                archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), self.files[name])
         return buffer.getvalue()
 
     def encode(self, audio: Audio) -> Latents:
         audio = self._checked_audio(audio)
         frames = -(-audio.shape[1] // self.hop)
         stream = self.stream_encoder()
-        tail = np.zeros((1, frames * self.hop - audio.shape[1] + stream.delay), np.float32)
+        tail = np.zeros((self.channels, frames * self.hop - audio.shape[1] + stream.delay), np.float32)
         parts = [stream.encode(piece) for piece in _pieces(np.concatenate([audio, tail], axis=1), 256 * self.hop)]
         return np.concatenate([np.zeros((0, self.latent_size), np.float32), *parts])[:frames]
 
@@ -146,11 +160,20 @@ class OnnxAutoencoder:
     def stream(self, *, seed: int = 0, threads: int = 1) -> OnnxDecoderStream:
         return OnnxDecoderStream(self, self.session(DECODER, threads), seed)
 
-    def stream_encoder(self, *, threads: int = 1) -> OnnxEncoderStream:
-        """A fresh encoder for live audio; its `delay` says how much later than the audio its frames come."""
-        if ENCODER not in self._files:
+    def stream_encoder(self, *, threads: int = 1) -> OnnxEncoderStream | OnnxAudioEncoderStream:
+        """A fresh encoder for live audio; its `delay` says how much later than the audio its frames come.
+
+        Raises:
+            InputError: the bundle has no encoder, or one that this version cannot feed.
+        """
+        if ENCODER not in self.files:
             raise InputError(f"autoencoder {self.name!r} cannot encode: its bundle has no {ENCODER}")
-        return OnnxEncoderStream(self, self.session(ENCODER, threads))
+        if self.card.features not in (HARMONIC, AUDIO):
+            raise InputError(
+                f"the encoder of {self.name!r} wants {self.card.features!r}: expected {HARMONIC} or {AUDIO}"
+            )
+        kind = OnnxAudioEncoderStream if self.card.features == AUDIO else OnnxEncoderStream
+        return kind(self, self.session(ENCODER, threads))
 
     def session(self, member: str, threads: int) -> ort.InferenceSession:
         """The graph's session with that many threads (0: all cores); made once, shared by all streams."""
@@ -163,7 +186,7 @@ class OnnxAutoencoder:
             # Spinning workers would take the cores of the host's audio thread between blocks.
             options.add_session_config_entry("session.intra_op.allow_spinning", "0" if threads == 1 else "1")
             try:
-                session = ort.InferenceSession(self._files[member], options, providers=["CPUExecutionProvider"])
+                session = ort.InferenceSession(self.files[member], options, providers=["CPUExecutionProvider"])
             except Exception as error:  # onnxruntime raises a class of its own per status code, all plain Exceptions
                 raise FileError(
                     self.path, f"is not a graph that can be run ({_first_line(error)})", position=member
@@ -227,9 +250,10 @@ class OnnxDecoderStream:
         start = self._frame - self._drawn_from
         if start < 0 or start + frames > len(self._drawn):
             start, self._drawn_from = 0, self._frame
-            shape = self._autoencoder.card.noise_per_frame
+            shape, normals = self._autoencoder.card.noise_per_frame, self._autoencoder.card.normals_per_frame
             count = max(frames, NOISE_FRAMES)
-            self._drawn = noise.uniform(self._seed, self._frame, count, int(np.prod(shape))).reshape(count, *shape)
+            values = noise.mixed(self._seed, self._frame, count, normals, math.prod(shape) - normals)
+            self._drawn = values.reshape(count, *shape)
         return self._drawn[start : start + frames]
 
     def _run(self, latents: Latents) -> Audio:
@@ -271,6 +295,41 @@ class OnnxEncoderStream:
         self._state = dict(zip(self._state, state, strict=True))
         self._waiting = self._waiting[-1:]
         return cast(Latents, latents)
+
+
+class OnnxAudioEncoderStream:
+    """An encoder that takes the audio itself: whole hops in, a frame of latents for each, the first ones (what it says
+    before it has heard enough) left out.
+    """
+
+    def __init__(self, autoencoder: OnnxAutoencoder, session: ort.InferenceSession) -> None:
+        self.delay = autoencoder.card.encoder_delay
+        """Samples of audio beyond a frame's end that must be known before its latents come out."""
+        self._autoencoder = autoencoder
+        self._session = session
+        self._clean = _zero_state(session, given=("audio",))
+        self._outputs = [output.name for output in session.get_outputs()]
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past."""
+        self._waiting = np.zeros((self._autoencoder.channels, 0), np.float32)
+        self._early = self.delay // self._autoencoder.hop
+        self._state = self._clean
+
+    def encode(self, audio: Audio) -> Latents:
+        """Append audio (channels, samples), return the latents of the frames that have become known."""
+        card = self._autoencoder.card
+        self._waiting = np.concatenate([self._waiting, self._autoencoder._checked_audio(audio)], axis=1)
+        whole = self._waiting.shape[1] // card.hop * card.hop
+        if not whole:
+            return np.zeros((0, card.latent_size), np.float32)
+        audio, self._waiting = self._waiting[:, :whole], self._waiting[:, whole:]
+        latents, *state = self._session.run(self._outputs, {"audio": audio, **self._state})
+        self._state = dict(zip(self._state, state, strict=True))
+        dropped = min(self._early, len(latents))
+        self._early -= dropped
+        return cast(Latents, latents[dropped:])
 
 
 def _zero_state(session: ort.InferenceSession, given: tuple[str, ...]) -> State:

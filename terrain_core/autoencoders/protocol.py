@@ -23,7 +23,9 @@ class DecoderStream(Protocol):
     """
 
     delay: int
-    """Samples by which the audio lags: the first sample that frame k changes is k * hop + delay."""
+    """Samples by which the audio lags: the first sample that frame k changes is k * hop + delay. Of a decoder that
+    spreads a frame's change over time (RAVE), measured: half of its energy has come by the frame's middle plus this.
+    """
 
     def decode(self, latents: Latents) -> Audio:
         """Decode the next frames.

@@ -21,6 +21,11 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead, for programs.")]
 
 
+Yes = Annotated[
+    bool, typer.Option("--yes", "-y", help="Open a TorchScript without asking: it runs the code that is in it.")
+]
+
+
 class Report(Protocol):
     """Moves a progress bar."""
 
@@ -47,6 +52,22 @@ def complain(message: str) -> None:
     """One line on stderr, whatever a file's name or content brought into the message."""
     line = "".join(c if c.isprintable() else " " for c in " ".join(message.split()))
     print(f"terrain: {line}", file=sys.stderr)
+
+
+def ask_for_trust(path: Path, yes: bool) -> None:
+    """Ask whether a TorchScript may be opened, unless `yes` says so already.
+
+    Raises:
+        InputError: it may not.
+    """
+    from terrain_core.autoencoders.nn_tilde.trust import WARNING
+
+    if yes:
+        return
+    print(f"{path} {WARNING}.\nOpen it? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        print(file=sys.stderr)
+        raise InputError(f"{path} was not opened: answer y if you trust where it came from, or say --yes in a script")
 
 
 @contextmanager

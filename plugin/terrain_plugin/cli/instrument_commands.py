@@ -20,6 +20,8 @@ from terrain_core.errors import FileError, InputError
 from terrain_plugin.cli.console import (
     INTERRUPTED,
     AsJson,
+    Yes,
+    ask_for_trust,
     check_suffix,
     complain,
     interruptible,
@@ -30,6 +32,8 @@ from terrain_plugin.cli.console import (
 )
 
 if TYPE_CHECKING:
+    from terrain_core.autoencoders import OnnxAutoencoder
+    from terrain_core.autoencoders.nn_tilde import NnTildeAutoencoder
     from terrain_core.autoencoders.protocol import Autoencoder
     from terrain_core.instrument import Instrument
     from terrain_core.pairing import Pairing
@@ -47,7 +51,7 @@ AutoencoderName = Annotated[
         "--autoencoder",
         "-a",
         metavar="NAME|FILE",
-        help="What turns latents into sound: builtin, or a bundle (folder or zip).",
+        help="What turns latents into sound: builtin, a bundle (folder or zip; see convert), or a TorchScript.",
     ),
 ]
 Epochs = Annotated[int, typer.Option(min=0, help="Passes over the data; 0 for the closed-form solution alone.")]
@@ -73,6 +77,12 @@ Bounds = Annotated[
     typer.Option(
         metavar="L T R B", help="Left, top, right, bottom in coordinate units; T is the low y.", show_default=False
     ),
+]
+
+
+SampleRate = Annotated[
+    int | None,
+    typer.Option(metavar="HZ", min=1, help="Of a TorchScript that does not state its own.", show_default=False),
 ]
 
 
@@ -109,6 +119,8 @@ def build(
     embed: Annotated[bool, typer.Option("--embed", help="Put the autoencoder into the file.")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out files that cannot be read.")] = False,
     seed: Seed = 0,
+    sample_rate: SampleRate = None,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Make an instrument out of sounds.
@@ -121,14 +133,19 @@ def build(
       terrain build drums/ -o drums.terrain
       terrain build kick.wav snare.wav -o kit.terrain --epochs 1000
       terrain build speech.flac -o speech.terrain --layout timeline
+      terrain build birds/ -o birds.terrain -a rave.zip --embed
     """
-    from terrain_core import autoencoders
     from terrain_core.building import BuildSettings
     from terrain_core.building import build as build_instrument
     from terrain_core.notebook import instrument_png
     from terrain_core.terrain.fit import FitSettings
 
     check_suffix(out, INSTRUMENT)
+    decoder = _autoencoder(autoencoder, yes, sample_rate, remember=True)
+    if embed and not hasattr(decoder, "to_bytes"):
+        raise InputError(
+            f"{autoencoder} cannot be put into an instrument: convert it first (terrain convert), or leave --embed out"
+        )
     fit = FitSettings(
         epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, device=device, threads=_cores(), seed=seed
     )
@@ -144,7 +161,7 @@ def build(
             if stage == "encoding" and stop.is_set():  # nothing is learned yet that could be kept
                 raise KeyboardInterrupt
 
-        built = build_instrument(audio, autoencoders.load(autoencoder), settings, progress=show, stop=stop)
+        built = build_instrument(audio, decoder, settings, progress=show, stop=stop)
         for error in built.left_out:
             complain(f"left out: {error}")
         built.instrument.save(out, embed_autoencoder=embed, preview=instrument_png)
@@ -159,16 +176,38 @@ def build(
     _report_fit(facts, as_json)
 
 
-def info(file: TerrainFile, as_json: AsJson = False) -> None:
-    """Show what is in an instrument or a terrain.
+def info(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A .terrain, a .pt of nn.terrain, an autoencoder's bundle or a TorchScript.",
+            show_default=False,
+        ),
+    ],
+    sample_rate: SampleRate = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is in an instrument, a terrain or an autoencoder.
 
     \b
     Examples:
       terrain info drums.terrain
       terrain info percussion.pt --json
+      terrain info rave.zip
     """
+    from terrain_core.autoencoders.nn_tilde.trust import is_torchscript
+
+    if file.is_dir() or file.suffix.lower() == ".zip" or (is_torchscript(file) and not _is_nn_terrain(file)):
+        facts = {"file": str(file), **_autoencoder_facts(_autoencoder(str(file), yes, sample_rate, remember=True))}
+        if as_json:
+            print_json(facts)
+        else:
+            print_table("Autoencoder", ("what", ""), facts.items())
+        return
     instrument, terrain = _open(file)
-    facts: dict[str, Any] = {"file": str(file), "terrain": terrain.summary() if terrain else None}
+    facts = {"file": str(file), "terrain": terrain.summary() if terrain else None}
     if instrument is not None:
         facts |= _instrument_facts(instrument)
     if as_json:
@@ -336,23 +375,49 @@ def fit(
 
 
 def convert(
-    source: TerrainFile,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="A .terrain or a .pt.", show_default=False)],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A .terrain, a .pt of nn.terrain, or a TorchScript (RAVE).", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Argument(metavar="OUT", help="A .terrain, a .pt; a folder or a .zip for a RAVE.", show_default=False),
+    ] = None,
+    out_option: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="OUT", help="The same as OUT.", show_default=False)
+    ] = None,
     autoencoder: AutoencoderName = "builtin",
     bounds: Bounds = None,
+    sample_rate: SampleRate = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Take a terrain from nn.terrain (Max/MSP) to an instrument, or back.
+    """Take a terrain from nn.terrain (Max/MSP) to an instrument, or back; or a RAVE to a bundle of ONNX graphs.
 
     A .pt holds no bounds and no autoencoder: name those it was made with.
+    A bundle plays several times faster than the TorchScript it was made of,
+    and is checked against it before it is written.
 
     \b
     Examples:
       terrain convert drums.terrain drums.pt
       terrain convert demo.pt demo.terrain -a percussion.zip --bounds -16 -4 16 4
+      terrain convert rave.ts -o rave.zip
     """
     import numpy as np
 
-    check_suffix(out, INSTRUMENT, NN_TERRAIN)
+    from terrain_core.autoencoders.nn_tilde.trust import is_torchscript
+
+    if (out is None) == (out_option is None):
+        raise InputError("name one file to write: terrain convert FILE OUT")
+    target = out or out_option
+    assert target is not None
+    if is_torchscript(source) and not _is_nn_terrain(source):
+        _convert_autoencoder(source, target, sample_rate, yes, as_json)
+        return
+    check_suffix(target, INSTRUMENT, NN_TERRAIN)
     instrument, terrain = _open(source)
     if terrain is None:
         raise FileError(source, "has no terrain, only a sound map")
@@ -360,9 +425,108 @@ def convert(
         if instrument is not None:
             raise InputError(f"--bounds are for a .pt, which has none; {source} brings its own")
         terrain = terrain.with_bounds(np.reshape(bounds, (2, 2)).T)
-    with interruptible(f"{out} was not written"):
-        _write(terrain, instrument, out, autoencoder)
-    print(out)
+    with interruptible(f"{target} was not written"):
+        _write(terrain, instrument, target, autoencoder)
+    if as_json:
+        print_json({"out": str(target)})
+    else:
+        print(target)
+
+
+def _is_nn_terrain(file: Path) -> bool:
+    """Whether a TorchScript is to be read as a terrain: nn.terrain's are, too, and are read without being run."""
+    return file.suffix.lower() == NN_TERRAIN
+
+
+def _autoencoder(
+    name: str, yes: bool, sample_rate: int | None = None, *, remember: bool = False
+) -> OnnxAutoencoder | NnTildeAutoencoder:
+    """An autoencoder by name or path; before a TorchScript is opened, its owner is asked.
+
+    `remember`: so that an instrument that names the file can be played without being asked again.
+    """
+    from terrain_core import autoencoders
+    from terrain_core.autoencoders.nn_tilde import trust
+
+    if name in autoencoders.names() or not trust.is_torchscript(name):
+        return autoencoders.load(name)
+    if not trust.is_trusted(name):
+        ask_for_trust(Path(name), yes)
+    model = autoencoders.load(name, trust=True, sample_rate=sample_rate)
+    if remember:
+        trust.remember(name)
+    if not isinstance(model, autoencoders.OnnxAutoencoder) and model.notice():
+        complain(model.notice())
+    return model
+
+
+def _convert_autoencoder(source: Path, target: Path, sample_rate: int | None, yes: bool, as_json: bool) -> None:
+    from terrain_core.autoencoders.nn_tilde import NnTildeAutoencoder
+    from terrain_core.autoencoders.nn_tilde import convert as convert_model
+    from terrain_core.autoencoders.nn_tilde.bundle import check_place, save
+
+    check_place(target)
+    ask_for_trust(source, yes)
+    with interruptible(f"{target} was not written"), progress("opening", unit="steps", quiet=as_json) as report:
+        model = NnTildeAutoencoder(source, sample_rate=sample_rate, trust=True)
+        report(1, 3, "converting")
+        done = convert_model(model)
+        report(2, 3, "writing")
+        save(done.bundle, target)
+        model.close()
+    real_time = model.hop / model.sample_rate
+    facts = {
+        "out": str(target),
+        **_autoencoder_facts(done.bundle),
+        "family": done.family,
+        "encoder": "converted" if not done.no_encoder else f"not converted: {done.no_encoder}",
+        "error": done.error,
+        "error_allowed": done.limit,
+        "encoder_error": done.encoder_error,
+        "checked_frames": done.checked_frames,
+        "torchscript_ms_per_frame": round(1000 * done.torchscript_seconds, 3),
+        "onnx_ms_per_frame": round(1000 * done.onnx_seconds, 3),
+        "torchscript_of_real_time": round(done.torchscript_seconds / real_time, 4),
+        "onnx_of_real_time": round(done.onnx_seconds / real_time, 4),
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        print_table(f"{source} converted", ("what", ""), facts.items())
+
+
+def _autoencoder_facts(autoencoder: OnnxAutoencoder | NnTildeAutoencoder) -> dict[str, Any]:
+    from terrain_core.autoencoders import OnnxAutoencoder
+
+    common = {
+        "name": autoencoder.name,
+        "latent_size": autoencoder.latent_size,
+        "ratio": autoencoder.hop,
+        "sample_rate": autoencoder.sample_rate,
+        "channels": autoencoder.channels,
+        "frame_rate": autoencoder.sample_rate / autoencoder.hop,
+    }
+    if isinstance(autoencoder, OnnxAutoencoder):
+        delay, notes = autoencoder.card.delay, autoencoder.card.notes
+        special = {
+            "runtime": "ONNX Runtime",
+            "family": notes.get("family", autoencoder.name),
+            "can_encode": bool(autoencoder.card.features),
+            "streaming": True,
+        }
+        special |= {key: notes[key] for key in ("source", "error") if key in notes}
+    else:
+        delay = autoencoder.delay
+        special = {
+            "runtime": "TorchScript, in a process of its own",
+            "family": autoencoder.family,
+            "can_encode": autoencoder.can_encode,
+            "streaming": autoencoder.streaming,
+            "methods": ", ".join(autoencoder.methods),
+            "attributes": ", ".join(autoencoder.attributes) or "none",
+        }
+    milliseconds = round(1000 * delay / autoencoder.sample_rate, 1)
+    return {**common, "delay_samples": delay, "delay_ms": milliseconds, **special}
 
 
 @contextmanager
@@ -395,12 +559,11 @@ def _write(terrain: Terrain, instrument: Instrument | None, out: Path, autoencod
 
         write_pt(terrain, out)
         return
-    from terrain_core import autoencoders
     from terrain_core.instrument import Instrument
     from terrain_core.notebook import instrument_png
 
     if instrument is None:
-        instrument = Instrument(autoencoders.load(autoencoder), terrain)
+        instrument = Instrument(_autoencoder(autoencoder, yes=False, remember=True), terrain)
     instrument.terrain = terrain
     instrument.save(out, preview=instrument_png)
 
@@ -497,10 +660,20 @@ def _instrument_facts(instrument: Instrument) -> dict[str, Any]:
         "latent_size": encoder.latent_size,
         "hop": encoder.hop,
         "frame_rate": encoder.sample_rate / encoder.hop,
+        **_playing_facts(encoder),
         "sound_map": len(instrument.sound_map) if instrument.sound_map is not None else 0,
         "presets": sorted(instrument.presets),
         "metadata": instrument.metadata,
     }
+
+
+def _playing_facts(autoencoder: Autoencoder) -> dict[str, Any]:
+    from terrain_core.autoencoders import OnnxAutoencoder
+    from terrain_core.autoencoders.nn_tilde import NnTildeAutoencoder
+
+    if not isinstance(autoencoder, (OnnxAutoencoder, NnTildeAutoencoder)):
+        return {}
+    return {key: _autoencoder_facts(autoencoder)[key] for key in ("runtime", "family", "delay_samples")}
 
 
 def _cores() -> int:
