@@ -135,9 +135,7 @@ class SoundMap:
             return np.asarray(indices, np.intp), np.asarray(distances, np.float64)
         return self._nearest_of_all(points, count)
 
-    def _nearest_of_all(
-        self, points: NDArray[np.float64], count: int
-    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    def _nearest_of_all(self, points: NDArray[np.float64], count: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         indices = np.empty((len(points), count), np.intp)
         distances = np.empty((len(points), count))
         rows = max(1, _PAIRS_AT_ONCE // len(self))
@@ -186,9 +184,7 @@ class SoundMap:
         indices, distances = self.nearest(points, int(neighbours.max(initial=1)) + 1)
         return indices, _blend_weights(distances, neighbours, self.blending)
 
-    def _blend_naturally(
-        self, points: NDArray[np.float64], neighbours: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
+    def _blend_naturally(self, points: NDArray[np.float64], neighbours: NDArray[np.int64]) -> NDArray[np.float32]:
         self.prepare()
         assert self._natural is not None, "prepared just now"
         blended = np.empty((len(points), self.latent_size), np.float32)

@@ -104,7 +104,9 @@ def file_sha256(path: Path) -> str:
 def frame_levels(audio: Audio, hop: int, frames: int) -> NDArray[np.float64]:
     """Mean square of each frame's samples, (frames,)."""
     samples = np.pad(audio[:, : frames * hop], ((0, 0), (0, max(0, frames * hop - audio.shape[1]))))
-    squares: NDArray[np.float64] = np.mean(samples.astype(np.float64).reshape(len(audio), frames, hop) ** 2, axis=(0, 2))
+    squares: NDArray[np.float64] = np.mean(
+        samples.astype(np.float64).reshape(len(audio), frames, hop) ** 2, axis=(0, 2)
+    )
     return squares
 
 

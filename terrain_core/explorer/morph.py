@@ -84,14 +84,15 @@ def between(
     """
     a, b = np.broadcast_arrays(np.asarray(first, np.float64), np.asarray(second, np.float64))
     t = np.asarray(progress, np.float64)[..., np.newaxis]
-    straight = (1 - t) * a + t * b
+    straight: Vectors = (1 - t) * a + t * b
     if mode == "linear":
         return straight
     middle = np.asarray(centre, np.float64)
     arc = middle + _on_arc(a - middle, b - middle, t)
     short = np.minimum(np.linalg.norm(a - middle, axis=-1), np.linalg.norm(b - middle, axis=-1))[..., np.newaxis]
     mixed = np.where(short > 1e-12, arc, straight)
-    return np.where(t == 0, a, np.where(t == 1, b, mixed))
+    ends: Vectors = np.where(t == 0, a, np.where(t == 1, b, mixed))
+    return ends
 
 
 def _on_arc(a: Vectors, b: Vectors, t: Vectors) -> Vectors:
@@ -113,7 +114,8 @@ def _on_arc(a: Vectors, b: Vectors, t: Vectors) -> Vectors:
     )
     turned = np.cos(t * angle) * unit_a + np.sin(t * angle) * side
     direction = np.where(angle < SAME_DIRECTION, unit_a, turned)
-    return ((1 - t) * length_a + t * length_b) * direction
+    reached: Vectors = ((1 - t) * length_a + t * length_b) * direction
+    return reached
 
 
 def sampled(latents: ArrayLike, positions: ArrayLike) -> Vectors:
@@ -204,7 +206,9 @@ class Morph:
             time = time + 1e-9 * steps * max(time[-1], 1.0)
             wanted = phases[rows] * time[-1]
             in_a[rows], in_b[rows] = np.interp(wanted, time, a), np.interp(wanted, time, b)
-        mixed = between(sampled(self._first, in_a), sampled(self._second, in_b), share, self.settings.mode, self._centre)
+        mixed = between(
+            sampled(self._first, in_a), sampled(self._second, in_b), share, self.settings.mode, self._centre
+        )
         return mixed.astype(np.float32)
 
     def sequence(self) -> list[Latents]:

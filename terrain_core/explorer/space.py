@@ -64,7 +64,7 @@ class LatentSpace:
 
     @classmethod
     def of_autoencoder(cls, autoencoder: Autoencoder, samples: int = 4096) -> LatentSpace:
-        """From what an autoencoder says of the latents that it was trained on: independent, of its mean and deviation."""
+        """From what an autoencoder says of what it was trained on: its mean and deviation, latent by latent."""
         noise = np.random.default_rng(0).normal(size=(samples, autoencoder.latent_size))
         return cls.of(autoencoder.latent_mean + noise * autoencoder.latent_std)
 
