@@ -196,7 +196,7 @@ class Collection:
         """
         known = {sound.sha256 for sound in self.sounds if sound.sha256}
         fresh = [sound for sound in sounds if not sound.sha256 or sound.sha256 not in known]
-        return Collection(_with_own_names([*self.sounds, *fresh]))
+        return Collection(with_own_names([*self.sounds, *fresh]))
 
     def encoded_again(self, autoencoder: Autoencoder, folders: Sequence[Path] = ()) -> tuple[Collection, list[str]]:
         """The same sounds with another autoencoder's latents, from the files they came from.
@@ -300,10 +300,11 @@ def encode_collection(
         progress(done, len(files))
     if not sounds and problems:
         raise problems[0]
-    return Encoded(Collection(_with_own_names(sounds)), tuple(problems))
+    return Encoded(Collection(with_own_names(sounds)), tuple(problems))
 
 
-def _with_own_names(sounds: Iterable[Sound]) -> list[Sound]:
+def with_own_names(sounds: Iterable[Sound]) -> list[Sound]:
+    """The sounds; of several of one name, the second and later ones with a number after it."""
     taken: set[str] = set()
     renamed = []
     for sound in sounds:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from terrain_core.autoencoders.protocol import Latents
 from terrain_core.errors import InputError
 from terrain_core.explorer.attributes import Attribute
-from terrain_core.explorer.collection import Collection, Sound
+from terrain_core.explorer.collection import Collection, Sound, with_own_names
 from terrain_core.explorer.presets import PresetBook
 from terrain_core.explorer.projection import Projection, ProjectionSettings, given, lattice, project
 from terrain_core.explorer.space import LatentSpace, Vectors
 from terrain_core.explorer.steering import Pin
 from terrain_core.sound_map import SoundMap
+
+if TYPE_CHECKING:
+    from terrain_core.instrument import Instrument
 
 By = Literal["sounds", "frames"]
 Mode = Literal["data", "model", "synth"]
@@ -130,6 +133,14 @@ class Explorer:
         place: Vectors = self._projected().places[row]
         return place
 
+    def place_table(self) -> Vectors:
+        """All places on the map, (n, 2).
+
+        Raises:
+            InputError: there is no map yet.
+        """
+        return self._projected().places
+
     def groups(self) -> list[str]:
         """The group of each place on the map."""
         if self.by == "sounds":
@@ -218,3 +229,27 @@ class Explorer:
             pins,
             None if draws is None else np.asarray(draws, np.float32),
         )
+
+
+def explorer_of(instrument: Instrument) -> Explorer:
+    """What an instrument carries; or, made of the sounds on its map, each the frames of one name in their order, at the
+    places that they have.
+
+    Raises:
+        InputError: it has neither an explorer nor a sound map.
+    """
+    if instrument.explorer is not None:
+        return instrument.explorer
+    known = instrument.sound_map
+    if known is None:
+        raise InputError("this instrument knows no sounds: make a map of some first, with terrain map --from")
+    names = np.array(known.names or [f"sound {n}" for n in range(1, len(known) + 1)])
+    cuts = np.flatnonzero(names[1:] != names[:-1]) + 1
+    firsts = [0, *cuts.tolist()]
+    sounds = [
+        Sound(str(names[first]), rows, len(rows) // 2)
+        for first, rows in zip(firsts, np.split(known.latents, cuts), strict=True)
+    ]
+    found = Explorer(Collection(with_own_names(sounds)), by="frames")
+    found.place(np.clip(known.positions, 0.0, 1.0))
+    return found
