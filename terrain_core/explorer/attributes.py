@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from terrain_core.autoencoders.protocol import Autoencoder, Latents
 from terrain_core.errors import InputError
+from terrain_core.explorer.collection import Collection
 from terrain_core.explorer.descriptors import Descriptors, decoded, measure
 from terrain_core.explorer.morph import sampled
 from terrain_core.explorer.space import LatentSpace, Vectors
@@ -153,6 +154,15 @@ class Examples:
         quantity = quantity_of(name)
         values = [quantity.of(d) if d.loudness_lufs > QUIETEST_LUFS else math.nan for d in self.measured]
         return np.array(values)
+
+
+def examples_from(collection: Collection, count: int, seed: int = 0) -> Latents:
+    """Latents (n, D) to learn from: half of them what sounds hold, half any frames; fewer if there are not as many."""
+    random = np.random.default_rng(seed)
+    held, frames = collection.held(), collection.frames()
+    chosen = random.permutation(len(held))[: count // 2]
+    others = random.permutation(len(frames))[: count - len(chosen)]
+    return np.unique(np.concatenate([held[chosen], frames[others]]), axis=0)
 
 
 def quantity_of(name: str) -> Quantity:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -14,7 +14,7 @@ from terrain_core.autoencoders.protocol import Latents
 from terrain_core.errors import InputError
 from terrain_core.explorer.attributes import Attribute
 from terrain_core.explorer.collection import Collection, Sound, with_own_names
-from terrain_core.explorer.presets import PresetBook
+from terrain_core.explorer.presets import Preset, PresetBook
 from terrain_core.explorer.projection import Projection, ProjectionSettings, given, lattice, project
 from terrain_core.explorer.space import LatentSpace, Vectors
 from terrain_core.explorer.steering import Pin
@@ -30,6 +30,8 @@ MODES: Final = ("data", "model", "synth")
 DRAWS = "draws"
 PREFIX: Final = ("sounds.", "map.")
 SYNTH_POINTS = 48 * 48
+MOST_CHANGES = 16
+"""Changes of the presets that an instrument's file remembers."""
 
 
 @dataclass
@@ -43,6 +45,7 @@ class Explorer:
         attributes: by name.
         presets: points, paths, scenes.
         pins: what the terrain is steered by.
+        history: the presets before each of the last changes, the latest last: what `undo` goes back to.
         draws: latents (n, D) that the model was asked for by chance, kept so that they stay the same; None: not yet.
     """
 
@@ -53,11 +56,29 @@ class Explorer:
     presets: PresetBook = field(default_factory=PresetBook)
     pins: tuple[Pin, ...] = ()
     draws: Latents | None = None
+    history: list[tuple[Preset, ...]] = field(default_factory=list)
 
     @cached_property
     def space(self) -> LatentSpace:
         """Of all frames of all sounds."""
         return LatentSpace.of(self.collection.frames())
+
+    def change(self, how: Callable[[PresetBook], None]) -> None:
+        """Change the presets such that it can be taken back, even after the instrument was saved and loaded."""
+        before = tuple(self.presets)
+        how(self.presets)
+        self.history = [*self.history, before][-MOST_CHANGES:]
+
+    def keep(self, preset: Preset) -> None:
+        """Put a preset into the book; see `change`."""
+        self.change(lambda book: book.put(preset))
+
+    def undo(self) -> bool:
+        """Take back the last `change` that is remembered; False if none is."""
+        if not self.history:
+            return False
+        self.presets = PresetBook(self.history.pop())
+        return True
 
     def vectors(self, sounds: Iterable[Sound] | None = None) -> Vectors:
         """What the map compares: portraits of sounds, or frames."""
@@ -175,6 +196,8 @@ class Explorer:
             "presets": self.presets.as_list(),
             "pins": [pin.as_dict() for pin in self.pins],
         }
+        if self.history:
+            facts["history"] = [[preset.as_dict() for preset in presets] for presets in self.history]
         if self.projection is not None:
             facts["projection"], arrays = self.projection.to_parts()
             packed |= {PREFIX[1] + name: array for name, array in arrays.items()}
@@ -228,6 +251,7 @@ class Explorer:
             PresetBook.from_list(listed("presets")),
             pins,
             None if draws is None else np.asarray(draws, np.float32),
+            [tuple(PresetBook.from_list(presets)) for presets in listed("history")],
         )
 
 

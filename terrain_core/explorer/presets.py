@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -138,7 +138,7 @@ class PresetBook:
     def __len__(self) -> int:
         return len(self._presets)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Preset]:
         return iter(self._presets)
 
     @property
