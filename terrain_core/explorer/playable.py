@@ -15,8 +15,7 @@ from terrain_core.layouts import CYCLES_PER_POINT
 from terrain_core.sound_map import SoundMap
 from terrain_core.terrain import Terrain
 from terrain_core.terrain.fit import FitSettings, fit
-
-MOST_CYCLES = 16.0
+from terrain_core.terrain.network import LIMITS
 
 
 def instrument_of(
@@ -54,7 +53,7 @@ def terrain_through(sound_map: SoundMap, *, spacing: float | None = None, epochs
         spacing: distance of two neighbours; None for what it is on average.
     """
     distance = spacing or 1 / np.sqrt(len(sound_map))
-    scale = float(np.clip(CYCLES_PER_POINT / distance, 0.5, MOST_CYCLES))
+    scale = float(np.clip(CYCLES_PER_POINT / distance, 0.5, LIMITS["gauss_scale"].high))
     terrain = Terrain.create(2, sound_map.latent_size, bounds=[[0, 1], [0, 1]], gauss_scale=scale, seed=seed)
     fit(terrain, sound_map.positions, sound_map.latents, FitSettings(epochs=epochs, seed=seed))
     return terrain

@@ -427,6 +427,21 @@ def _instrument_facts(instrument: Instrument) -> dict[str, Any]:
         "sound_map": len(instrument.sound_map) if instrument.sound_map is not None else 0,
         "presets": sorted(instrument.presets),
         "metadata": instrument.metadata,
+        **_explorer_facts(instrument),
+    }
+
+
+def _explorer_facts(instrument: Instrument) -> dict[str, Any]:
+    explorer = instrument.explorer
+    if explorer is None:
+        return {}
+    return {
+        "sounds": len(explorer.collection),
+        "map_by": explorer.by,
+        "map_method": explorer.projection.method if explorer.projection is not None else None,
+        "kept": explorer.presets.names,
+        "attributes": list(explorer.attributes),
+        "pins": [pin.name for pin in explorer.pins],
     }
 
 
