@@ -23,7 +23,7 @@ BASE_STEPS = 24
 HOLD_DISTANCE = 0.12
 """Nearer than this to a pin, in parts of the map's side, the terrain that was there before is not held."""
 
-REPEATS = 12
+REPEATS = 300
 """A pin counts as much as this many points of the terrain before."""
 
 

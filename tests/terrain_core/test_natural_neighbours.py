@@ -29,7 +29,7 @@ def inside(rng: np.random.Generator, count: int = 300) -> np.ndarray:
 def test_weights_reproduce_where_the_point_is(
     kind: str, request: pytest.FixtureRequest, rng: np.random.Generator
 ) -> None:
-    """Linear functions are exact: so is the position itself. On a lattice, whose circles all go through four corners."""
+    """Linear functions are exact, and so is the position itself; on a lattice, too, whose circles go through four."""
     places = request.getfixturevalue(kind)
     known = NaturalNeighbours(places)
     points = np.concatenate([inside(rng), places[(np.abs(places - 0.5) < 0.3).all(axis=1)]])
