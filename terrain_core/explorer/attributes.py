@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from terrain_core.autoencoders.protocol import Autoencoder, Latents
 from terrain_core.errors import InputError
 from terrain_core.explorer.collection import Collection
-from terrain_core.explorer.descriptors import Descriptors, decoded, measure
+from terrain_core.explorer.descriptors import Descriptors, attack_span, decoded, measure
 from terrain_core.explorer.morph import sampled
 from terrain_core.explorer.space import LatentSpace, Vectors
 
@@ -287,11 +287,15 @@ def apply(
         quantity = quantity_of(attribute)
         if not quantity.in_time:
             raise InputError(f"{attribute} is learned from examples: learn it first")
-        stretch = _stretch_attack if attribute == "attack" else _stretch
-        frame = autoencoder.hop / autoencoder.sample_rate * (1000 if attribute == "attack" else 1)
-        return _corrected(
-            rows, attribute, quantity.unit, asked, lambda s: stretch(rows, s / frame), autoencoder, corrections, seed
-        )
+        frames_per_unit = autoencoder.sample_rate / autoencoder.hop / (1000 if attribute == "attack" else 1)
+        begin, end = _attack_frames(rows, autoencoder, seed) if attribute == "attack" else (0, len(rows) - 1)
+
+        def stretched(strength: float) -> Latents:
+            if attribute == "duration":
+                return _stretch(rows, strength * frames_per_unit)
+            return _stretch_between(rows, begin, end, strength * frames_per_unit)
+
+        return _corrected(rows, attribute, quantity.unit, asked, stretched, autoencoder, corrections, seed)
     own = attribute
     return _corrected(rows, own.name, own.unit, asked, lambda s: own.move(rows, s), autoencoder, corrections, seed, own)
 
@@ -324,10 +328,12 @@ def _corrected(
         change = heard(sound) - before
         tried.append((strength, change, sound))
         (s0, c0, _), (s1, c1, _) = tried[-2:]
-        if not math.isfinite(change) or abs(change - asked) <= 0.01 * abs(asked) or c1 == c0:
+        if not math.isfinite(change) or abs(change - asked) <= 0.01 * abs(asked):
             break
         limit = 3 * abs(asked) + abs(s1)
-        strength = float(np.clip(s1 + (asked - c1) * (s1 - s0) / (c1 - c0), -limit, limit))
+        # What does not move at all may move further on.
+        wanted = s1 + (asked - c1) * (s1 - s0) / (c1 - c0) if c1 != c0 else 2 * s1
+        strength = float(np.clip(wanted, -limit, limit))
     best = min(tried[1:], key=lambda t: abs(t[1] - asked) if math.isfinite(t[1]) else math.inf)
     return Applied(best[2], unit, asked, best[1], before, before + best[1])
 
@@ -338,16 +344,19 @@ def _stretch(rows: Latents, frames: float) -> Latents:
     return sampled(rows, np.linspace(0, len(rows) - 1, count)).astype(np.float32)
 
 
-def _stretch_attack(rows: Latents, frames: float) -> Latents:
-    """The way to the frame that differs most from the first (of the first half) that many frames longer; the rest as it
-    is.
-    """
-    head = rows[: max(2, len(rows) // 2)]
-    spread = np.where(rows.std(axis=0) > 0, rows.std(axis=0), 1.0)
-    peak = max(1, int(np.linalg.norm((head - head[0]) / spread, axis=1).argmax())) if len(rows) > 1 else 0
-    count = max(1, round(peak + 1 + frames))
-    beginning = sampled(rows[: peak + 1], np.linspace(0, peak, count))
-    return np.concatenate([beginning, rows[peak + 1 :]]).astype(np.float32)
+def _stretch_between(rows: Latents, begin: int, end: int, frames: float) -> Latents:
+    """The way from one frame to a later one that many frames longer; before and after it all is as it was."""
+    count = max(1, round(end - begin + frames))
+    inner = sampled(rows, np.linspace(begin, end, count + 1))[1:]
+    return np.concatenate([rows[: begin + 1], inner, rows[end + 1 :]]).astype(np.float32)
+
+
+def _attack_frames(rows: Latents, autoencoder: Autoencoder, seed: int) -> tuple[int, int]:
+    """The frames between which a sound's attack is, one apart at least; (0, 0) of a sound of one frame."""
+    span = attack_span(decoded(autoencoder, rows, seed=seed).astype(np.float64), autoencoder.sample_rate)
+    rate = autoencoder.sample_rate / autoencoder.hop
+    begin = min(max(math.floor(span[0] * rate) - 1, 0), max(len(rows) - 2, 0))
+    return begin, min(max(math.ceil(span[1] * rate), begin + 1), len(rows) - 1)
 
 
 def _ridge(points: Vectors, values: Vectors) -> tuple[Vectors, float]:

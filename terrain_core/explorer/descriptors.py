@@ -78,14 +78,14 @@ def measure(audio: Audio, sample_rate: float, *, pitch: bool = True) -> Descript
     total = spectra.sum(axis=1)
     power = float(total.sum())
     centroid = float((spectra @ hz).sum() / power) if power > LOWEST_POWER else 0.0
-    attack, duration = _times(sound, sample_rate)
+    begin, end = attack_span(sound, sample_rate)
     return Descriptors(
         brightness_hz=centroid,
         noisiness_db=_flatness_db(spectra, total),
         loudness_lufs=loudness(sound, sample_rate),
         pitch_hz=_pitch(sound, sample_rate) if pitch else math.nan,
-        attack_s=attack,
-        duration_s=duration,
+        attack_s=end - begin,
+        duration_s=_duration(sound, sample_rate),
     )
 
 
@@ -158,17 +158,29 @@ def _pitch(sound: Signal, sample_rate: float) -> float:
     return float(features.MIDDLE_C_HZ * 2.0 ** np.median(found[voiced, features.PITCH_COLUMN]))
 
 
-def _times(sound: Signal, sample_rate: float) -> tuple[float, float]:
-    """Attack and duration, by an envelope of root mean squares."""
-    size = max(1, round(ENVELOPE_SECONDS * sample_rate))
-    squares = np.pad((sound**2).mean(axis=0), (0, -sound.shape[1] % size)).reshape(-1, size)
-    envelope = np.sqrt(squares.mean(axis=1))
+def attack_span(sound: Signal, sample_rate: float) -> tuple[float, float]:
+    """When the attack of (channels, samples) begins and ends, in seconds: from a tenth of the envelope's peak to nine
+    tenths, before the peak; (0, 0) of silence.
+    """
+    envelope, step = _envelope(sound, sample_rate)
     peak = int(envelope.argmax())
     if envelope[peak] ** 2 < LOWEST_POWER:
         return 0.0, 0.0
-    step = size / sample_rate
-    sounding = np.flatnonzero(envelope >= envelope[peak] * 10 ** (SOUNDING_DB / 20))
     rise = envelope[: peak + 1] / envelope[peak]
     begin = int(np.flatnonzero(rise < 0.1)[-1]) + 1 if (rise < 0.1).any() else 0
-    end = begin + int(np.argmax(rise[begin:] >= 0.9))
-    return (end - begin) * step, float(sounding[-1] - sounding[0] + 1) * step
+    return begin * step, (begin + int(np.argmax(rise[begin:] >= 0.9))) * step
+
+
+def _duration(sound: Signal, sample_rate: float) -> float:
+    envelope, step = _envelope(sound, sample_rate)
+    if envelope.max() ** 2 < LOWEST_POWER:
+        return 0.0
+    sounding = np.flatnonzero(envelope >= envelope.max() * 10 ** (SOUNDING_DB / 20))
+    return float(sounding[-1] - sounding[0] + 1) * step
+
+
+def _envelope(sound: Signal, sample_rate: float) -> tuple[Signal, float]:
+    """Root mean squares of pieces, and a piece's length in seconds."""
+    size = max(1, round(ENVELOPE_SECONDS * sample_rate))
+    squares = np.pad((sound**2).mean(axis=0), (0, -sound.shape[1] % size)).reshape(-1, size)
+    return np.sqrt(squares.mean(axis=1)), size / sample_rate
