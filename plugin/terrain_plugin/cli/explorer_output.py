@@ -209,7 +209,7 @@ def say(facts: dict[str, Any], as_json: bool) -> None:
         return
     parts = []
     if "sounds" in facts:
-        parts.append(f"{facts['sounds']} sounds")
+        parts.append(f"{facts['sounds']} sound" + "s" * (facts["sounds"] != 1))
     if "seconds" in facts:
         parts.append(f"{facts['seconds']:.2f} s, peak {facts['peak_dbfs']:.1f} dBFS")
     if "frames" in facts:
