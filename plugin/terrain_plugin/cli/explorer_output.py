@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from terrain_core.instrument import Instrument
 
 SOUND: Final = (".wav", ".flac", ".ogg", ".mp3")
-LANES: Final = (".csv", ".mid", ".rpp", ".dawproject", ".ardour")
+LANES: Final = (".csv", ".mid", ".rpp", ".dawproject", ".ardour", ".als")
 INSTRUMENT = ".terrain"
 
 
