@@ -23,10 +23,11 @@ from terrain_core.autoencoders.protocol import Autoencoder
 from terrain_core.errors import FileError, InputError
 from terrain_core.parameters import DEFAULTS
 from terrain_core.safe_write import replacing
-from terrain_core.sound_map import SoundMap
+from terrain_core.sound_map import Blending, SoundMap
 from terrain_core.terrain import Terrain
 
 if TYPE_CHECKING:
+    from terrain_core.explorer.explorer import Explorer
     from terrain_core.looper.chain import LooperChain
 
 FORMAT: Final = "latent-terrain instrument"
@@ -43,8 +44,13 @@ LOOPS = "loops.safetensors"
 CHAIN = "chain"
 """In the description's `loops`: the loopers whose loops `LOOPS` has."""
 
-MEMBERS: Final = frozenset({INFO, TERRAIN, SOUND_MAP, PREVIEW, AUTOENCODER, LOOPS})
-KEYS: Final = frozenset({"format", "version", "autoencoder", "terrain", "sound_map", "presets", "loops", "metadata"})
+EXPLORER = "explorer.safetensors"
+"""Latents and places of the sounds that `instrument.json` has under `explorer`."""
+
+MEMBERS: Final = frozenset({INFO, TERRAIN, SOUND_MAP, PREVIEW, AUTOENCODER, LOOPS, EXPLORER})
+KEYS: Final = frozenset(
+    {"format", "version", "autoencoder", "terrain", "sound_map", "presets", "loops", "metadata", "explorer"}
+)
 
 Resolve = Callable[[str], Autoencoder]
 """Finds an autoencoder by a name ("builtin") or by the path of its file."""
@@ -62,6 +68,7 @@ class Instrument:
         presets: name -> parameter key -> plain value. Keys that this version does not know are kept.
         loops: what else a looper remembers, as JSON values.
         chain: loopers that play with it, and their loops; None if there are none.
+        explorer: the sounds that it was made from, and what was learned and kept of them; None if it has none.
         metadata: whatever describes the instrument (title, author, licence, …), as JSON values.
         preview: a PNG, or None.
     """
@@ -76,6 +83,7 @@ class Instrument:
         *,
         loops: Mapping[str, Any] | None = None,
         chain: LooperChain | None = None,
+        explorer: Explorer | None = None,
         preview: bytes | None = None,
     ) -> None:
         """
@@ -89,12 +97,14 @@ class Instrument:
         self.presets = _checked_presets(presets or {})
         self.loops = dict(loops or {})
         self.chain = chain
+        self.explorer = explorer
         self.metadata = dict(metadata or {})
         self.preview = preview
         self._embedded = False
         self._unknown_keys: dict[str, Any] = {}
         self._unknown_members: dict[str, bytes] = {}
-        for what, part in (("terrain", terrain), ("sound map", sound_map)):
+        collection = explorer.collection if explorer is not None else None
+        for what, part in (("terrain", terrain), ("sound map", sound_map), ("collection of sounds", collection)):
             if part is not None and part.latent_size != autoencoder.latent_size:
                 raise InputError(
                     f"the {what} gives {part.latent_size} latents, but the autoencoder {autoencoder.name} takes "
@@ -149,7 +159,13 @@ class Instrument:
             members[TERRAIN] = _pack(self.terrain.arrays())
         if self.sound_map is not None:
             info["sound_map"] = {"names": list(self.sound_map.names)}
+            blending = self.sound_map.blending.settings()
+            if blending:
+                info["sound_map"]["blending"] = blending
             members[SOUND_MAP] = _pack({"positions": self.sound_map.positions, "latents": self.sound_map.latents})
+        if self.explorer is not None:
+            info["explorer"], arrays = self.explorer.to_parts()
+            members[EXPLORER] = _pack(arrays)
         if self.preview is not None:
             members[PREVIEW] = self.preview
         if embed:
@@ -175,11 +191,6 @@ class Instrument:
         return instrument
 
 
-KNOWN_KEYS: Final = frozenset(
-    {"format", "version", "autoencoder", "terrain", "sound_map", "presets", "loops", "metadata"}
-)
-
-
 class _Loader:
     """One `Instrument.load`: archive and description to objects, every complaint with file and member."""
 
@@ -190,7 +201,7 @@ class _Loader:
 
     def instrument(self, kind: type[Instrument]) -> Instrument:
         embedded = self._embedded()
-        terrain, sound_map = self._terrain(), self._sound_map()
+        terrain, sound_map, explorer = self._terrain(), self._sound_map(), self._explorer()
         loops = dict(self._object("loops"))
         chain = self._chain(loops.pop(CHAIN, None))
         try:
@@ -202,6 +213,7 @@ class _Loader:
                 self._object("metadata"),
                 loops=loops,
                 chain=chain,
+                explorer=explorer,
                 preview=self._archive.read(PREVIEW) if PREVIEW in self._archive else None,
             )
         except InputError as error:
@@ -225,6 +237,17 @@ class _Loader:
         except InputError as error:
             raise self._archive.error(str(error), LOOPS) from error
 
+    def _explorer(self) -> Explorer | None:
+        if "explorer" not in self._info and EXPLORER not in self._archive:
+            return None
+        from terrain_core.explorer.explorer import Explorer  # which most instruments do not have
+
+        facts, arrays = self._object("explorer"), self._arrays(EXPLORER)
+        try:
+            return Explorer.from_parts(facts, arrays)
+        except InputError as error:
+            raise self._archive.error(str(error), EXPLORER) from error
+
     def _object(self, key: str) -> dict[str, Any]:
         value = self._info.get(key, {})
         if not isinstance(value, dict):
@@ -244,7 +267,10 @@ class _Loader:
     def _sound_map(self) -> SoundMap | None:
         if "sound_map" not in self._info and SOUND_MAP not in self._archive:
             return None
-        names = self._object("sound_map").get("names", [])
+        facts = self._object("sound_map")
+        names, blending = facts.get("names", []), facts.get("blending", {})
+        if not isinstance(blending, dict):
+            raise self._archive.error(f"the sound map's blending is {_kind(blending)}: expected an object", INFO)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise self._archive.error("the sound map's names are not a list of texts", INFO)
         arrays = self._arrays(SOUND_MAP)
@@ -252,7 +278,7 @@ class _Loader:
         if missing:
             raise self._archive.error(f"lacks the array {' and '.join(sorted(missing))}", SOUND_MAP)
         try:
-            return SoundMap(arrays["positions"], arrays["latents"], names)
+            return SoundMap(arrays["positions"], arrays["latents"], names, Blending.from_settings(blending))
         except InputError as error:
             raise self._archive.error(str(error), SOUND_MAP) from error
 

@@ -91,7 +91,10 @@ def test_torch_is_imported_when_it_is_needed(package):
 def test_every_version_is_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = {re.split(r"[^\w-]", name)[0] for name in [*project["dependencies"], *extras["train"], *extras["test"]]}
+    wanted = {
+        re.split(r"[^\w-]", name)[0]
+        for name in [*project["dependencies"], *extras["train"], *extras["umap"], *extras["test"]]
+    }
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines), "a version with a local tag, or no version"
     pinned = {line.split("==")[0].replace("_", "-").lower() for line in lines}

@@ -96,6 +96,8 @@ class Sources:
         self._mean = autoencoder.latent_mean
         self._terrain = terrain
         self._sound_map = sound_map
+        if sound_map is not None:
+            sound_map.prepare()  # not in the middle of a note
         self._reasons = _missing(autoencoder, terrain, sound_map, hears)
         self._available = np.array([source not in self._reasons for source in Source])
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terrain_core.errors import InputError
-from terrain_core.sound_map import SoundMap
+from terrain_core.sound_map import TREE_FROM, Blending, SoundMap
 
 
 @pytest.fixture
@@ -71,6 +71,72 @@ def test_each_point_has_its_own_number_of_neighbours(neighbours: list[int]) -> N
     together = scatter.blend(points, np.array(neighbours))
     alone = [scatter.blend(point[np.newaxis], counts(1, n))[0] for point, n in zip(points, neighbours, strict=True)]
     np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0, 4.0])
+def test_blend_with_power_and_radius_is_the_weighted_mean_it_says(power: float, rng: np.random.Generator) -> None:
+    positions, latents = rng.uniform(size=(200, 2)), rng.normal(size=(200, 4))
+    point = np.array([0.4, 0.6])
+    distances = np.linalg.norm(positions - point, axis=1)
+    order = np.argsort(distances)
+    radius = (distances[order[3]] + distances[order[4]]) / 2  # cuts the eight neighbours down to four
+    weights = (1 / distances[order[:4]] - 1 / radius) ** power
+    expected = weights @ latents[order[:4]] / weights.sum()
+    found = SoundMap(positions, latents, blending=Blending(power=power, radius=radius)).blend(point[None], counts(1, 8))
+    np.testing.assert_allclose(found[0], expected, rtol=1e-4)
+
+
+def test_moving_never_jumps_with_a_radius_that_is_often_empty(rng: np.random.Generator) -> None:
+    sounds = SoundMap(rng.uniform(size=(40, 2)), rng.normal(size=(40, 4)), blending=Blending(radius=0.05))
+    leaps = []
+    for steps in (20_000, 40_000):
+        line = np.linspace([0.05, 0.1], [0.95, 0.8], steps)
+        assert (sounds.nearest(line, 1)[1] > 0.05).any(), "somewhere the radius is empty"
+        leaps.append(np.abs(np.diff(sounds.blend(line, counts(steps, 8)), axis=0)).max())
+    assert leaps[1] / leaps[0] == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("count", [1, 5, 33])
+def test_a_large_map_finds_what_measuring_all_distances_finds(count: int, rng: np.random.Generator) -> None:
+    """From `TREE_FROM` sounds on a k-d tree answers; the oracle measures all distances."""
+    positions = rng.uniform(size=(TREE_FROM + 500, 2))
+    sounds = SoundMap(positions, rng.normal(size=(len(positions), 2)))
+    points = np.concatenate([rng.uniform(-0.2, 1.2, size=(200, 2)), positions[:50]])
+    indices, distances = sounds.nearest(points, count)
+    assert sounds._tree is not None
+    away = np.linalg.norm(points[:, np.newaxis] - positions, axis=2)
+    np.testing.assert_array_equal(indices, np.argsort(away, axis=1)[:, :count])
+    np.testing.assert_allclose(distances, np.sort(away, axis=1)[:, :count], atol=1e-15)
+
+
+@pytest.mark.parametrize("count", [TREE_FROM - 1, TREE_FROM])
+@pytest.mark.parametrize("method", ["distance", "natural"])
+def test_any_cutting_gives_the_same_bits(count: int, method: str, rng: np.random.Generator) -> None:
+    sounds = SoundMap(rng.uniform(size=(count, 2)), rng.normal(size=(count, 4)), blending=Blending(method))
+    points = rng.uniform(size=(60, 2))
+    whole = sounds.blend(points, counts(60, 8))
+    for size in (1, 7):
+        parts = [sounds.blend(points[k : k + size], counts(len(points[k : k + size]), 8)) for k in range(0, 60, size)]
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"method": "cubic"}, "expected distance or natural"),
+        ({"power": 0.0}, "power is 0.0: expected above 0"),
+        ({"radius": float("nan")}, "radius is nan"),
+        ({"radius": True}, "radius is True"),
+    ],
+)
+def test_bad_blending_is_refused(settings: dict, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Blending(**settings)
+
+
+def test_blending_survives_as_settings() -> None:
+    for blending in (Blending(), Blending("natural", 3.0, 0.25)):
+        assert Blending.from_settings(blending.settings() | {"of a later version": 1}) == blending
 
 
 def test_sounds_in_one_place_are_mixed_equally() -> None:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from terrain_plugin.cli import daw_commands, instrument_commands, loop_commands, plugin_commands, project_commands
+from terrain_plugin.cli import (
+    attribute_commands,
+    daw_commands,
+    explorer_commands,
+    instrument_commands,
+    loop_commands,
+    map_command,
+    plugin_commands,
+    preset_commands,
+    project_commands,
+)
 from terrain_plugin.cli.console import Commands
 
 app = typer.Typer(
@@ -24,9 +34,17 @@ app.command()(project_commands.lanes)
 app.command()(loop_commands.loop)
 app.command()(instrument_commands.build)
 app.command()(instrument_commands.info)
-app.command("map")(instrument_commands.map_)
+app.command("map")(map_command.map_)
 app.command()(instrument_commands.fit)
 app.command()(instrument_commands.convert)
+app.command()(explorer_commands.morph)
+app.command()(explorer_commands.walk)
+app.command()(explorer_commands.vary)
+app.command()(explorer_commands.reconstruct)
+app.command()(explorer_commands.sliders)
+app.command()(explorer_commands.steer)
+app.add_typer(attribute_commands.app, name="attribute")
+app.add_typer(preset_commands.app, name="preset")
 app.add_typer(daw_commands.app, name="daw")
 app.add_typer(plugin_commands.app, name="plugin")
 

@@ -1,4 +1,4 @@
-"""`terrain build`, `info`, `map`, `fit` and `convert`: what makes, shows and changes instruments and terrains.
+"""`terrain build`, `info`, `fit` and `convert`: what makes, shows and changes instruments and terrains.
 
 Heavy imports stand inside the commands, so that `terrain --help` is there at once.
 """
@@ -25,7 +25,6 @@ from terrain_plugin.cli.console import (
     check_suffix,
     complain,
     interruptible,
-    parse_size,
     print_json,
     print_table,
     progress,
@@ -200,13 +199,16 @@ def info(
     from terrain_core.autoencoders.nn_tilde.trust import is_torchscript
 
     if file.is_dir() or file.suffix.lower() == ".zip" or (is_torchscript(file) and not _is_nn_terrain(file)):
-        facts = {"file": str(file), **_autoencoder_facts(_autoencoder(str(file), yes, sample_rate, remember=True))}
+        facts: dict[str, Any] = {
+            "file": str(file),
+            **_autoencoder_facts(_autoencoder(str(file), yes, sample_rate, remember=True)),
+        }
         if as_json:
             print_json(facts)
         else:
             print_table("Autoencoder", ("what", ""), facts.items())
         return
-    instrument, terrain = _open(file)
+    instrument, terrain = open_terrain(file)
     facts = {"file": str(file), "terrain": terrain.summary() if terrain else None}
     if instrument is not None:
         facts |= _instrument_facts(instrument)
@@ -217,78 +219,6 @@ def info(
     rows = [(key, value) for key, value in facts.items() if key not in ("file", "terrain")]
     if rows:
         print_table("Instrument", ("what", ""), rows)
-
-
-def map_(
-    file: TerrainFile,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="PNG", help="The picture.", show_default=False)
-    ] = None,
-    dim: Annotated[
-        int | None, typer.Option(metavar="K", help="Draw latent K (from 0) in grey.", show_default=False)
-    ] = None,
-    colour: Annotated[
-        bool, typer.Option("--colour", help="Draw the first four latents: brightness, red, green, blue (the default).")
-    ] = False,
-    bounds: Bounds = None,
-    size: Annotated[
-        str | None, typer.Option(metavar="WxH", help="Pixels. Default: 600 wide.", show_default=False)
-    ] = None,
-    npy: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write the latents: (height, width, latents) float32, row 0 at the low y.",
-            show_default=False,
-        ),
-    ] = None,
-    span: Annotated[
-        tuple[float, float] | None,
-        typer.Option(
-            "--range", metavar="MIN MAX", help="Latent values drawn darkest and brightest.", show_default=False
-        ),
-    ] = None,
-    sounds: Annotated[bool, typer.Option(help="Draw where the sounds run, if the instrument knows.")] = True,
-) -> None:
-    """Draw a terrain as a picture, as nn.terrain does: the first row is the low y bound.
-
-    \b
-    Examples:
-      terrain map drums.terrain -o drums.png
-      terrain map demo.pt -o demo.png --bounds -16 -4 16 4 --dim 0 --range -1 4
-      terrain map drums.terrain --npy drums.npy --size 256x256
-    """
-    from terrain_core.building import sound_paths
-    from terrain_core.pictures import (
-        View,
-        draw_trajectories,
-        map_picture,
-        sample_terrain,
-        save_picture,
-        write_latents,
-    )
-
-    if out is None and npy is None:
-        raise InputError("nothing to write: name a picture with -o NAME.png, or a file for the latents with --npy")
-    if dim is not None and colour:
-        raise InputError("--dim draws one latent in grey, --colour four in colour: choose one")
-    instrument, terrain = _open(file)
-    if terrain is None:
-        raise FileError(file, "has no terrain to draw, only a sound map")
-    view = View(*bounds) if bounds else View.whole(terrain)
-    with interruptible("nothing was drawn"), progress("drawing", unit="rows") as report:
-        latents = sample_terrain(terrain, view, parse_size(size) if size else view.size(), report)
-        if npy:
-            write_latents(latents, npy)
-        if out:
-            check_suffix(out, ".png")
-            picture = map_picture(latents, dimension=dim, span=span)
-            paths = sound_paths(instrument) if instrument is not None and sounds else []
-            if paths:
-                low, high = terrain.bounds[:2].T
-                picture = draw_trajectories(picture, view, [low + path * (high - low) for path in paths])
-            save_picture(picture, out)
-    print("\n".join(str(path) for path in (out, npy) if path))
 
 
 def fit(
@@ -341,12 +271,12 @@ def fit(
     instrument: Instrument | None = None
     terrain: Terrain | None = None
     if dataset.suffix.lower() == INSTRUMENT:
-        instrument, terrain = _open(dataset)
+        instrument, terrain = open_terrain(dataset)
         pairs = _pairs_of_map(dataset, instrument, terrain)
     else:
         pairs = _pairs_of_dictionary(dataset, pairing)
     if start:
-        instrument, terrain = _open(start)
+        instrument, terrain = open_terrain(start)
     goes_on = terrain is not None
     if terrain is None:
         terrain = _new_terrain(pairs.coordinates, pairs.latents.shape[1], gauss_scale, width, features, seed)
@@ -418,7 +348,7 @@ def convert(
         _convert_autoencoder(source, target, sample_rate, yes, as_json)
         return
     check_suffix(target, INSTRUMENT, NN_TERRAIN)
-    instrument, terrain = _open(source)
+    instrument, terrain = open_terrain(source)
     if terrain is None:
         raise FileError(source, "has no terrain, only a sound map")
     if bounds is not None:
@@ -540,7 +470,7 @@ def _stop_on_interrupt() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _open(file: Path) -> tuple[Instrument | None, Terrain | None]:
+def open_terrain(file: Path) -> tuple[Instrument | None, Terrain | None]:
     """A .terrain with its terrain, or the terrain of a .pt alone."""
     if check_suffix(file, INSTRUMENT, NN_TERRAIN) == NN_TERRAIN:
         from terrain_core.terrain.pt_file import read_pt
@@ -664,6 +594,21 @@ def _instrument_facts(instrument: Instrument) -> dict[str, Any]:
         "sound_map": len(instrument.sound_map) if instrument.sound_map is not None else 0,
         "presets": sorted(instrument.presets),
         "metadata": instrument.metadata,
+        **_explorer_facts(instrument),
+    }
+
+
+def _explorer_facts(instrument: Instrument) -> dict[str, Any]:
+    explorer = instrument.explorer
+    if explorer is None:
+        return {}
+    return {
+        "sounds": len(explorer.collection),
+        "map_by": explorer.by,
+        "map_method": explorer.projection.method if explorer.projection is not None else None,
+        "kept": explorer.presets.names,
+        "attributes": list(explorer.attributes),
+        "pins": [pin.name for pin in explorer.pins],
     }
 
 
