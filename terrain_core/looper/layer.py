@@ -111,8 +111,7 @@ class Layer:
 
     def _between(self, phases: Doubles) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         """For each phase the index of the vector before it, and how far it is on the way to the next, 0..1."""
-        turns = np.asarray(phases, dtype=np.float64) % 1.0
-        turns = np.where(turns >= 1.0, 0.0, turns)  # of a tiny negative number
+        turns = wrapped(np.asarray(phases, dtype=np.float64))
         count = len(self)
         index = (np.searchsorted(self.phases, turns, side="right") - 1) % count
         following = (index + 1) % count
@@ -138,13 +137,19 @@ class Layer:
 
     def turned(self, phase: float) -> Layer:
         """The loop begun at `phase`."""
-        return Layer.of((self.phases - phase) % 1.0 % 1.0, self.vectors, self.loud)
+        return Layer.of(wrapped(self.phases - phase), self.vectors, self.loud)
 
     def tiled(self, times: int) -> Layer:
         """The loop so many times in a row, as one loop that is so many times as long."""
         phases = (self.phases + np.arange(times)[:, np.newaxis]).ravel() / times
         below_one = np.minimum(phases, np.nextafter(1.0, 0.0))
         return Layer.of(below_one, np.tile(self.vectors, (times, 1)), np.tile(self.loud, times))
+
+
+def wrapped(phases: Doubles) -> Doubles:
+    """Phases as 0 or more and less than 1: `%` alone makes 1 of a tiny negative number."""
+    turns: Doubles = phases % 1.0
+    return np.where(turns >= 1.0, 0.0, turns)
 
 
 def _linear(layer: Layer, index: NDArray[np.intp], u: NDArray[np.float32]) -> Vectors:

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from terrain_core.breakpoints import Doubles
 from terrain_core.engine.effects import normal_by_frame
 from terrain_core.errors import InputError
-from terrain_core.looper.layer import Layer, Loudness, Vectors, slerp
-from terrain_core.looper.looper import SHORTEST, SILENT_DB, Action, Looper, State, Statistics
+from terrain_core.looper.layer import Layer, Loudness, Vectors, slerp, wrapped
+from terrain_core.looper.looper import LONGEST, SHORTEST, SILENT_DB, Action, Looper, State, Statistics
 
 NEAR: Final = 1e-9
 """Beats: nearer than this is at the same time."""
@@ -177,9 +177,9 @@ class Voice:
         if self.content is None:
             return np.zeros_like(beats)
         if self.looper.locked:
-            return np.asarray((beats - self.content.origin) * self._rate % 1.0)
+            return wrapped((beats - self.content.origin) * self._rate)
         beat, phase = self._anchor
-        return np.asarray((phase + (beats - beat) * self._rate) % 1.0)
+        return wrapped(phase + (beats - beat) * self._rate)
 
     @property
     def _rate(self) -> float:
@@ -444,16 +444,27 @@ class Voice:
         if action is Action.RECORD:
             self._tail = None
             self._held = None
-            if self.looper.beats is not None:
-                self._pending.append((beat + float(self.looper.beats), FINISH))
+        longest = self._longest(action)
+        if longest is not None:
+            self._pending.append((beat + longest, FINISH))
+
+    def _longest(self, action: Action) -> float | None:
+        """After how many beats a recording ends by itself."""
+        most = float(LONGEST)
+        if action is Action.RECORD:
+            return most if self.looper.beats is None else float(self.looper.beats)
+        assert self.content is not None
+        if action is Action.INSERT:
+            return max(most - self.content.beats, 0.0)
+        return max(most // self.content.beats, 1.0) * self.content.beats if action is Action.MULTIPLY else None
 
     def _finish(self, beat: float) -> None:
         """End whatever is being written, at `beat`."""
         take, mode = self._take, self.mode
         if take is None:
             return
+        self._pending = [entry for entry in self._pending if entry[1] != FINISH]
         if mode is State.RECORDING:
-            self._pending = [entry for entry in self._pending if entry[1] != FINISH]
             self._close_recording(take, beat)
         elif mode is State.MULTIPLYING:
             self._close_multiplication(take, beat)
@@ -471,7 +482,7 @@ class Voice:
             self.content = self.past.pop() if self.past else None
             return
         chosen = np.isin(np.arange(len(take.beats)), rows)
-        phases = (np.array(take.beats) - take.beat) / length % 1.0
+        phases = wrapped((np.array(take.beats) - take.beat) / length)
         self.content = Content(take.layer(phases, chosen), length, take.beat)
         self._anchor = (take.beat, 0.0)
         self.backwards, self.gear = False, 1.0
@@ -486,7 +497,7 @@ class Voice:
         if tail is None or content is None or not tail.beats:
             return
         width = min(self.looper.crossfade, content.beats) / content.beats
-        after = tail.layer((np.array(tail.beats) - tail.beat) * tail.rate % 1.0)
+        after = tail.layer(wrapped((np.array(tail.beats) - tail.beat) * tail.rate))
         within = content.layer.phases < width
         phases = content.layer.phases[within]
         vectors, loud = content.layer.vectors.copy(), content.layer.loud.copy()
@@ -522,11 +533,11 @@ class Voice:
         length = self.content.beats + added
         # The loop begins where the insertion did: first what is new, then all that was there.
         there = self.content.layer
-        old = (there.phases - take.phase) % 1.0 * self.content.beats + added
+        old = wrapped(there.phases - take.phase) * self.content.beats + added
         new = np.array(take.beats) - take.beat
         inside = (new >= 0) & (new < added - NEAR)
         layer = Layer.of(
-            np.concatenate([new[inside], old]) / length % 1.0,
+            wrapped(np.concatenate([new[inside], old]) / length),
             np.concatenate([np.stack(take.vectors)[inside], there.vectors]),
             np.concatenate([np.array(take.loudness, np.float32)[inside], there.loud]),
         )
@@ -540,7 +551,7 @@ class Voice:
         if take is None or content is None or not take.beats:
             return
         turns = (np.array(take.beats) - take.beat) * take.rate
-        new = take.layer((take.phase + turns) % 1.0)
+        new = take.layer(wrapped(take.phase + turns))
         span = 1.0 if whole else float(turns[-1])
         self.content = content._replace(layer=content.layer.replaced(take.phase, span, new))
 
@@ -671,7 +682,7 @@ class Voice:
             count = len(looper.slices)
             place = np.minimum((phases * count + NEAR).astype(int), count - 1)
             phases = (np.array(looper.slices)[place] + (phases * count - place)) / count
-        return phases % 1.0
+        return wrapped(phases)
 
     # --- as bytes -------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from terrain_core.errors import InputError
 from terrain_core.looper import Action, Layer, Looper, State
-from terrain_core.looper.layer import slerp
+from terrain_core.looper.layer import slerp, wrapped
 from terrain_core.looper.looper import Statistics
 from terrain_core.looper.voice import Cue, Voice
 
@@ -564,3 +564,29 @@ def test_an_armed_recording_can_be_called_off() -> None:
     _, presence = run(voice, wave(beats), beats, [(10, Action.RECORD), (20, Action.STOP)])
     assert voice.state is State.EMPTY
     assert not presence.any()
+
+
+def test_a_phase_just_below_zero_is_a_phase() -> None:
+    """-1e-17 % 1 is 1 in floating point."""
+    assert wrapped(np.array([-1e-17, 0.0, 1.0, 2.25, -0.25])).tolist() == [0, 0, 0, 0.25, 0.75]
+    loop = Layer.of(np.arange(8) / 8, np.ones((8, D)))
+    voice = Voice(Looper("a", quantise="none", speed=-1.0).holding(loop, 4), UNIT)
+    beats = np.array([0.0, 1e-17, 2e-17, 3.0, 0.0])
+    run(voice, wave(beats), beats, [(0, Action.OVERDUB), (4, Action.PLAY)])
+    assert voice.state is State.PLAYING
+
+
+@pytest.mark.parametrize(
+    ("action", "held", "length"), [(Action.RECORD, None, 256), (Action.INSERT, 100, 256), (Action.MULTIPLY, 100, 200)]
+)
+def test_no_loop_grows_beyond_the_longest(action, held, length) -> None:
+    """A recording that nobody ends does not fill the memory."""
+    looper = Looper("a", quantise="none")
+    if held:
+        looper = looper.holding(Layer.of(np.arange(50) / 50, np.ones((50, D))), held)
+    voice = Voice(looper, UNIT)
+    beats = beats_of(300 * 4, per_beat=4)
+    run(voice, wave(beats), beats, [(0, action)])
+    assert voice.state is State.PLAYING
+    assert voice.value.beats == length
+    assert voice._pending == []
