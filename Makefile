@@ -5,6 +5,7 @@
 # make test-slow  what takes minutes: the plugin under the sanitizers, ten thousand random sequences
 # make fuzz     a million damaged projects through the readers (half an hour)
 # make bench    every benchmark
+# make docs     the documents as a site, into site/
 # make format   put the code in order
 # make train    the built-in autoencoder and instrument, from nothing: corpus, training, graphs, figures (about an hour)
 
@@ -22,7 +23,7 @@ NATIVE := build/native
 ARDOUR := /usr/bin/ardour7-lua
 export PYTHON  # make PYTHON=/path/to/python3.12
 
-.PHONY: demo test test-slow fuzz native bench format train rave-env
+.PHONY: demo test test-slow fuzz native bench docs format train rave-env
 demo: $(READY)
 	$(BIN)/terrain demo
 
@@ -48,6 +49,10 @@ fuzz: $(READY)
 
 bench: $(READY) native
 	$(BIN)/python -m benchmarks
+
+docs: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -C wheel.cmake=false -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -89,7 +89,7 @@ class Instrument:
         """
         Raises:
             InputError: terrain or map give latents of another size than the autoencoder takes, or a preset is not
-            numbers by key.
+                numbers by key.
         """
         self.autoencoder = autoencoder
         self.terrain = terrain

@@ -119,15 +119,17 @@ class Lane:
         name: what the project calls it.
         key: the key in `terrain_core.parameters` that it drives; empty if none.
         unit: "beats" (quarter notes) or "seconds".
-        track, plugin, plugin_id, parameter_id: where the project has it.
+        track: where the project has it; so for the rest.
+        plugin: its name in the project.
+        plugin_id: the project's own for the plugin.
+        parameter_id: the plugin's for the parameter.
         active: False if the project holds the lane but does not play it.
 
     An exponential segment that starts or ends at zero is drawn as if that zero were 1e-7 (-140 dB) of its other end.
 
     Raises:
         InputError: no points, arrays of unequal lengths, times out of order, NaN or infinity, a tension beyond ±1, an
-        exponential
-            segment across zero.
+            exponential segment across zero.
     """
 
     def __init__(

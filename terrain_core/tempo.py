@@ -81,7 +81,7 @@ class TempoMap:
 
     Raises:
         InputError: no point, points out of order, a tempo that is not between 0.001 and 1,000,000 bpm, an impossible
-        meter.
+            meter.
     """
 
     def __init__(self, points: Sequence[TempoPoint], meters: Sequence[Meter] = (FOUR_FOUR,)) -> None:

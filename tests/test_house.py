@@ -205,3 +205,12 @@ def test_every_benchmark_is_found_by_make_bench():
         check=True,
     )
     assert listed.stdout == b""
+
+
+def test_the_site_has_every_page():
+    """`make docs` builds it, strictly; this is what can be told without building."""
+    nav = (ROOT / "mkdocs.yml").read_text().split("\nnav:\n")[1]
+    listed = set(re.findall(r"([\w/-]+\.md)", nav))
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert pages <= listed, pages - listed
+    assert listed - pages == {"index.md", "changelog.md", "security.md"}  # made of files in other places

@@ -57,8 +57,9 @@ def render_batch(
         lanes: parameter key -> lane, in the parameter's plain values; clamped to its range.
         tempo_map: of the song; gives lanes in beats their place, and latent effects the beat.
         sample_rate: of the output, in Hz.
-        start, end: song positions in seconds. A render that starts later is not a part cut from a longer one: the
-            decoder begins afresh.
+        start: song position in seconds. A render that starts later is not a part cut from a longer one: the decoder
+            begins afresh.
+        end: song position in seconds.
         seed: same seed, same noise.
         constants: parameter key -> plain value of parameters that have no lane; the table's defaults where nothing is
             said.
