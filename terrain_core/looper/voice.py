@@ -46,6 +46,9 @@ AT_ONCE: Final = {Action.MUTE, Action.UNDO, Action.REDO, Action.CLEAR, Action.TR
 FOR_AN_EMPTY_LOOP: Final = {Action.RECORD, Action.MUTE, Action.UNDO, Action.REDO}
 """Actions that mean something where there is nothing."""
 
+LOUDEST: Final = np.float32(10 ** (12 / 20))
+"""What a loop's level makes of it at the most."""
+
 FINISH, BLEND = "finish", "blend"
 """What a looper does by itself at a certain beat: end a recording of fixed length, blend the seam."""
 
@@ -605,7 +608,8 @@ class Voice:
         if self.muted:
             return incoming, silent, loudness
         if self.looper.level != 0:
-            loud = loud * np.float32(10 ** (self.looper.level / 20) if self.looper.level > SILENT_DB else 0.0)
+            gain = 10 ** (self.looper.level / 20) if self.looper.level > SILENT_DB else 0.0
+            loud = np.minimum(loud * np.float32(gain), LOUDEST)  # loops of loops do not add up without end
         mix = self.looper.mix
         if mix == 1.0:
             return heard, silent + 1.0, loud

@@ -24,8 +24,8 @@ from terrain_plugin.clap_host import ClapLibrary, ClapPlugin, ParamValue, Transp
 from terrain_plugin.shipped import DEFAULT_INSTRUMENT
 
 RATE, BLOCK = 44100.0, 512
-LOUDEST = CEILING * 10 ** (by_key("level").high / 20)
-"""Level stands behind the ceiling."""
+LOUDEST = CEILING * 10 ** ((by_key("level").high + by_key("loop_level").high) / 20)
+"""Level and a loop's own stand behind the ceiling."""
 
 MOVED = [parameter for parameter in PARAMETERS if not parameter.read_only and parameter.key != "bypass"]
 
