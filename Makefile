@@ -4,7 +4,7 @@
 # make native   compile the VST3 and CLAP plugins into build/native
 # make test-slow  what takes minutes: the plugin under the sanitizers, ten thousand random sequences
 # make fuzz     a million damaged projects through the readers (half an hour)
-# make bench    every benchmark
+# make bench    every benchmark, and docs/numbers.md of what they find
 # make docs     the documents as a site, into site/
 # make format   put the code in order
 # make train    the built-in autoencoder and instrument, from nothing: corpus, training, graphs, figures (about an hour)
@@ -47,8 +47,8 @@ rave-env: $(READY)
 fuzz: $(READY)
 	$(BIN)/python tests/terrain_daws/fuzz.py
 
-bench: $(READY) native
-	$(BIN)/python -m benchmarks
+bench: $(READY) native rave-env
+	$(BIN)/python -m benchmarks --write
 
 docs: $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -C wheel.cmake=false -e '.[docs]'

@@ -24,6 +24,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks._numbers import note
 from terrain_core.autoencoders import OnnxAutoencoder
 from terrain_core.engine import Block, Engine, ParameterPoint, render_batch
 from terrain_core.instrument import Instrument
@@ -178,6 +179,7 @@ def block_mode(instrument: Instrument, bare: BareDecoder, host_rate: int) -> flo
 
     decode_ms, play_ms = (value / count for value, count in zip(in_turns(40, decode, play), (10, frames), strict=True))
     ratio = play_ms / decode_ms
+    note(f"a frame live at {host_rate} Hz", play_ms, decode_ms, "ms", "the bare decoder")
     print(
         f"block mode at {host_rate} Hz: decoder {decode_ms:.3f} ms a frame, engine {play_ms:.3f} ms, ratio {ratio:.3f} "
         f"({(play_ms - decode_ms) * 1000:.0f} µs a frame beyond the decoder)"
@@ -210,6 +212,7 @@ def batch_mode(instrument: Instrument, bare: BareDecoder, chunk_frames: int) -> 
 
     decode_ms, render_ms = in_turns(7, decode, render)
     ratio = render_ms / decode_ms
+    note(f"a render, {chunk_frames} frames at once", render_ms, decode_ms, "ms", "the bare decoder")
     frames = chunks * chunk_frames
     print(
         f"batch mode, {chunk_frames} frames at once: decoder {decode_ms / frames:.3f} ms a frame, "

@@ -14,6 +14,7 @@ import numpy as np
 import soundfile
 from sklearn.manifold import trustworthiness as bare_trustworthiness
 
+from benchmarks._numbers import note
 from terrain_core import autoencoders
 from terrain_core.autoencoders.training.corpus import make_clip
 from terrain_core.explorer.attributes import QUANTITIES, Examples, apply, examples_from, learn
@@ -51,6 +52,7 @@ def projections(sounds: Collection) -> None:
             found = project(vectors, ProjectionSettings(method))  # type: ignore[arg-type]
             taken = time.perf_counter() - began
             values = [trustworthiness(found.vectors, found.places)]
+            note(f"{method}, {name}: trustworthiness", values[0], 1.0, "", "perfect", lower_is_better=False)
             for spread in ("grid", "hex"):
                 even = project(vectors, ProjectionSettings(method, spread))  # type: ignore[arg-type]
                 values.append(trustworthiness(even.vectors, even.places))

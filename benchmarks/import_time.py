@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+from benchmarks._numbers import note
+
 RUNS = 7
 CASES = {
     "python (floor)": ["-c", "pass"],
@@ -33,6 +35,7 @@ def main() -> None:
     found = {name: seconds(arguments) for name, arguments in CASES.items()}
     floor = found["python (floor)"]
     for name, taken in found.items():
+        note(name, taken, floor, "s", "the bare interpreter")
         print(f"{name:28} {taken:6.3f} s   {taken / floor:5.1f} x the bare interpreter")
 
 

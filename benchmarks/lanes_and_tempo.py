@@ -14,6 +14,7 @@ from functools import partial
 
 import numpy as np
 
+from benchmarks._numbers import note
 from terrain_core.lanes import SHAPES, Lane, Shape
 from terrain_core.tempo import TempoMap, TempoPoint
 
@@ -79,6 +80,7 @@ def best_time(action: Callable[[], object], runs: int = 5) -> float:
 
 def report(what: str, points: int, samples: int, seconds: float, floor: float) -> None:
     """One line of the table."""
+    note(f"{what}, {points:,} points", seconds, floor, "s", "np.interp")
     print(f"{what:42} {points:9,} {samples / seconds / 1e6:12.1f} {seconds / floor:13.2f}")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import terrain_core.errors
+from benchmarks._numbers import note
 from terrain_core.engine.controls import Controls, ControlState
 from terrain_core.engine.effects import Frames
 from terrain_core.instrument import Instrument
@@ -59,6 +60,7 @@ def main() -> None:
     for count in (1, 8, 64):
         taken = chain_us(instrument, count)
         ratio = taken / floor
+        note(f"{count} loopers, a frame", taken, floor, "us", "the built-in decoder")
         print(f"{count:3} loopers: {taken:7.0f} us a frame, {ratio:5.2f} x the decoder; {taken / count:.0f} us each")
 
 

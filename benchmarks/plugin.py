@@ -22,6 +22,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from benchmarks._numbers import note
 from terrain_core.engine import render_batch
 from terrain_core.instrument import Instrument
 from terrain_core.tempo import TempoMap
@@ -107,6 +108,9 @@ def report_blocks() -> None:
             beyond, engine = time_per_block(plugin, block)
         median, worst = np.percentile(beyond - host, [50, 99.9])
         own, own_worst = np.percentile(engine, [50, 99.9])
+        lasts = block / RATE * 1e6
+        note(f"process() beyond the engine, {block} samples, median", median, lasts, "us", "the block's length")
+        note(f"process() beyond the engine, {block} samples, 99.9 %", worst, lasts, "us", "the block's length")
         print(
             f"  block {block:4}: median {median:6.0f} us, 99.9 % {worst:6.0f} us   "
             f"(engine: {own:.0f} and {own_worst:.0f} us; a block lasts {block / RATE * 1e6:.0f} us)"
@@ -127,6 +131,7 @@ def report_instances() -> None:
     with ClapLibrary(binaries.clap_path()) as library:
         first, one = first_sound(library)
         second, two = first_sound(library)
+        note("first sound of the second instance", second, first, "s", "of the first")
         print(f"first sound: first instance {first:.3f} s, second {second:.3f} s ({second / first:.2f} of it)")
         nursery = psutil.Process().children()[0]
         sizes = [process.memory_full_info() for process in (nursery, *engines())]
@@ -183,6 +188,7 @@ def report_dawdreamer() -> None:
         hosted = time.perf_counter() - began
         ratios.append((hosted / batch, DAWDREAMER_SECONDS / hosted, DAWDREAMER_SECONDS / batch))
     ratio, speed, floor = sorted(ratios)[1]
+    note("a bounce in DawDreamer, seconds of sound a second", speed, floor, "", "batch render", lower_is_better=False)
     print(
         f"DawDreamer, blocks of 512: {speed:.1f} times real time, batch render {floor:.1f}: "
         f"it takes {ratio:.2f} of its time"

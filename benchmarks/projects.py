@@ -21,6 +21,7 @@ import mido
 import numpy as np
 from lxml import etree
 
+from benchmarks._numbers import note
 from terrain_core.lanes import Lane
 from terrain_core.tempo import Meter, TempoMap, TempoPoint
 from terrain_daws import PluginInstance, Project, read, write
@@ -102,6 +103,7 @@ def report(title: str, project: Project, folder: Path) -> None:
         floor, floor_memory, _ = measured("parse", format, path)
         taken, memory, lanes = measured("read", format, path)
         size = path.stat().st_size / 2**20
+        note(f"{format}: read, {title}", taken, floor, "s", "a bare parse")
         print(
             f"  {format:11} {size:6.2f} MiB, {lanes} lanes: read {taken:6.3f} s, {taken / floor:5.2f} x a bare parse "
             f"({floor:.3f} s); memory {memory:4.0f} MiB ({floor_memory:.0f}); written in {wrote:.2f} s"

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks._numbers import note
+
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".cache" / "rave-models"
 SMALL = ("v2_small_causal", "v2", "v1", "v2_noise", "stereo", "v3", "discrete", "brave")
@@ -68,6 +70,10 @@ def measure(path: Path) -> None:
     hop = 1000 * done.bundle.hop / done.bundle.sample_rate
     print(f"\n{path.relative_to(FOLDER)}: {done.family}, {done.bundle.latent_size} latents x {done.bundle.hop}")
     onnx = np.median(milliseconds["ONNX"])
+    for kind in ("TorchScript", "eager"):
+        for peer, values in milliseconds.items():
+            if kind in peer:
+                note(f"{path.stem}: a frame by ONNX", onnx, float(np.median(values)), "ms", peer)
     for kind, values in milliseconds.items():
         median, late = np.median(values), np.percentile(values, 99)
         print(

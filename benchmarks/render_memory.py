@@ -12,6 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks._numbers import note
+
 MINUTES = (1, 60)
 
 RENDER = """
@@ -53,6 +55,7 @@ def main() -> None:
             f"rendered {result['realtime_factor']:.1f} times faster than real time"
         )
     short, long = (found[minutes]["peak_mib"] for minutes in MINUTES)
+    note("memory of an hour's render", long, short, "MiB", "a minute's")
     print(f"an hour takes {long / short:.3f} times the memory of a minute")
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import KDTree
 
+from benchmarks._numbers import note
 from terrain_core.sound_map import Blending, SoundMap
 
 COUNTS = (1_000, 100_000, 1_000_000)
@@ -63,6 +64,8 @@ def main() -> None:
             snap = timed(sounds.snap, points)
             many = timed(partial(bare.query, k=NEIGHBOURS), points)
             blend = timed(partial(_blend, sounds), points)
+            note(f"snap among {count:,}, {title}", snap, one, "us", "scikit-learn's bare query")
+            note(f"blend of {NEIGHBOURS} among {count:,}, {title}", blend, many, "us", "scikit-learn's bare query")
             print(
                 f"{count:9,} {built * 1e3:5.0f} ms  {one:7.1f} {snap:7.1f} {snap / one:6.2f}  "
                 f"{many:7.1f} {blend:7.1f} {blend / many:6.2f}"

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks._numbers import note
 from terrain_core.layouts import packed
 from terrain_core.pairing import Pairing, pair
 from terrain_core.terrain import Terrain
@@ -106,6 +107,8 @@ def compare(name: str, sounds: list[LatentTrajectory], seed: int, plain_epochs: 
     }
     for label, result in rows.items():
         ratio = result.seconds / plain.seconds
+        note(f"{name}, {label}: time", result.seconds, plain.seconds, "s", "plain Adam")
+        note(f"{name}, {label}: PSNR", result.psnr, plain.psnr, "dB", "plain Adam", lower_is_better=False)
         print(
             f"{name:28} {label:22} {result.seconds:8.2f} {ratio:9.4f} {result.psnr:8.2f} {result.psnr_at_points:10.2f}",
             flush=True,
