@@ -473,8 +473,10 @@ class _ChainNode:
         """Parts by weight and loudness: what is silent leaves no trace; loudness adds up as in a mixer, to 1 or as far
         as the loudest goes.
         """
-        shares = np.zeros(latents.shape)
-        weights = np.zeros(latents.shape)
+        # A column of its own for each latent only where parts drive some of them.
+        size = latents.shape[1] if self._chain.routes else 1
+        shares = np.zeros((len(latents), size))
+        weights = np.zeros((len(latents), size))
         mixed = np.zeros(latents.shape)
         presence = np.zeros(len(latents))
         top = np.ones(len(latents))
@@ -482,15 +484,17 @@ class _ChainNode:
             if isinstance(node, _LooperNode) and node.voice.rests and not run.due.get(name):
                 continue
             out, there, loud = self._sound(name, latents, loudness, run)
-            columns = self._columns(name)
             weight = run.weights.get(name, self._chain.weights.get(name, 1.0))
-            share = ((there > 0) * weight)[:, np.newaxis]
-            own = share * loud[:, np.newaxis]
-            shares[:, columns] += share
-            weights[:, columns] += own
-            mixed[:, columns] += own * out[:, columns]
-            presence = np.maximum(presence, (share[:, 0] > 0) * there)
-            top = np.maximum(top, np.where(share[:, 0] > 0, loud, 0))
+            share = (there > 0) * weight
+            if not share.any():
+                continue
+            columns = self._columns(name)
+            own = share * loud
+            shares[:, columns] += share[:, np.newaxis]
+            weights[:, columns] += own[:, np.newaxis]
+            mixed[:, columns] += own[:, np.newaxis] * out[:, columns]
+            np.maximum(presence, there, out=presence, where=share > 0)
+            np.maximum(top, loud, out=top, where=share > 0)
         if not presence.any():
             return _Sound(latents, presence, loudness)
         rest = np.maximum(1 - shares, 0) * loudness[:, np.newaxis]

@@ -686,7 +686,7 @@ class Voice:
             count = len(looper.slices)
             place = np.minimum((phases * count + NEAR).astype(int), count - 1)
             phases = (np.array(looper.slices)[place] + (phases * count - place)) / count
-        return wrapped(phases)
+        return wrapped(phases) if looper.slices or looper.swing != 0.5 else phases
 
     # --- as bytes -------------------------------------------------------------------------------------------------
 
