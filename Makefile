@@ -3,7 +3,7 @@
 # make rave-env   the package that RAVE models come from, in an environment of its own, and small models for the tests
 # make native   compile the VST3 and CLAP plugins into build/native
 # make test-slow  what takes minutes: the plugin under the sanitizers, ten thousand random sequences
-# make fuzz     a million damaged projects through the readers (half an hour)
+# make fuzz     a million damaged projects, and a million other damaged inputs (an hour or two)
 # make bench    every benchmark, and docs/numbers.md of what they find
 # make docs     the documents as a site, into site/
 # make format   put the code in order
@@ -46,6 +46,7 @@ rave-env: $(READY)
 
 fuzz: $(READY)
 	$(BIN)/python tests/terrain_daws/fuzz.py
+	$(BIN)/python tests/fuzz_core.py
 
 bench: $(READY) native rave-env
 	$(BIN)/python -m benchmarks --write

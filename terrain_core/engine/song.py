@@ -23,6 +23,12 @@ FASTEST_TAP = 400.0
 TAPS = 4
 """Intervals that a tapped tempo is the mean of."""
 
+FARTHEST = 1e9
+"""Beats, seconds and beats a minute beyond which a host talks nonsense."""
+
+SLOWEST = 1e-3
+"""Beats a minute; what is slower is no tempo."""
+
 JUMP_SECONDS = 0.005
 JUMP_BEATS = 0.05
 """Smaller deviations are the host's rounding."""
@@ -55,7 +61,7 @@ class SongPosition:
         host = Transport(playing=True) if transport is None or alone else transport
         started = self._fresh or (host.playing and not self.playing)
         host_bpm = _known(host.bpm)
-        self.bpm = host_bpm if host_bpm is not None and host_bpm > 0 else _free_bpm(sync_bpm, tapped_bpm)
+        self.bpm = host_bpm if host_bpm is not None and host_bpm >= SLOWEST else _free_bpm(sync_bpm, tapped_bpm)
         if self._fresh:
             self.beat = self.seconds * self.bpm / 60
         beat = _known(host.beat)
@@ -99,7 +105,7 @@ class SongPosition:
 
 
 def _known(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    return value if value is not None and abs(value) <= FARTHEST else None  # NaN is not
 
 
 def _free_bpm(sync_bpm: float, tapped_bpm: float | None) -> float:

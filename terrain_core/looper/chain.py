@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from terrain_core.errors import InputError
 from terrain_core.lanes import Lane
 from terrain_core.looper.layer import Layer
-from terrain_core.looper.looper import LONGEST, RANGES, SHORTEST, Action, Looper
+from terrain_core.looper.looper import LONGEST, RANGES, SHORTEST, Action, Looper, fraction
 from terrain_core.parameters import LATENT_KNOBS, LOOP_SLOTS, by_key
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class LooperChain:
         self.automation = {part: dict(lanes) for part, lanes in (automation or {}).items()}
         self.bindings = tuple(bindings)
         self.name = name
-        self.beats = None if beats is None else Fraction(beats).limit_denominator(1 << 20)
+        self.beats = None if beats is None else fraction(beats)
         self._check()
 
     @classmethod

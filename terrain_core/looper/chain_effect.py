@@ -182,6 +182,8 @@ class ChainEffect:
             self._automation_seen[name, setting] = float(values[-1])
 
     def _from_midi(self, row: int, beat: float | None, data: bytes) -> Iterator[tuple[str, Cue]]:
+        if len(data) != 3:
+            return
         for binding in self.chain.bindings:
             if not _is_meant(binding, data):
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
@@ -30,6 +31,20 @@ FASTEST: Final = 4.0
 
 SILENT_DB: Final = -60.0
 """A loop's level at which it is silent, as a fader's bottom."""
+
+
+def fraction(value: Fraction | float | int | str) -> Fraction:
+    """A number of beats, also as text: "4", "7/3", "2.5".
+
+    Raises:
+        InputError: neither; also a text with an exponent, which could ask for a number of a billion digits.
+    """
+    if isinstance(value, str) and not re.fullmatch(r"\s*\d{1,9}(/\d{1,9}|\.\d{1,9})?\s*", value):
+        raise InputError(f"{value[:40]!r} is no number of beats, expected one such as 4, 2.5 or 7/3")
+    try:
+        return Fraction(value).limit_denominator(1 << 20)
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
+        raise InputError(f"{value!r} is no number of beats, expected one such as 4, 2.5 or 7/3") from None
 
 
 class Action(enum.Enum):
@@ -139,7 +154,7 @@ class Looper:
 
     def __post_init__(self) -> None:
         if self.beats is not None:
-            beats = Fraction(self.beats).limit_denominator(1 << 20)
+            beats = fraction(self.beats)
             if not SHORTEST <= beats <= LONGEST:
                 raise InputError(f"looper {self.name!r} has {self.beats} beats, expected {SHORTEST} to {LONGEST}")
             object.__setattr__(self, "beats", beats)
@@ -160,7 +175,7 @@ class Looper:
 
     def holding(self, layer: Layer, beats: Fraction | float | int, origin: float = 0.0) -> Looper:
         """The same looper with a loop in it."""
-        return replace(self, layer=layer, beats=Fraction(beats).limit_denominator(1 << 20), origin=origin)
+        return replace(self, layer=layer, beats=fraction(beats), origin=origin)
 
     def record(
         self, instrument: Instrument, gesture: Iterable[Lane], at: str | float = "1.1", tempo: float = 120.0
@@ -227,7 +242,7 @@ class Looper:
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
         try:
             if plain.get("beats") is not None:
-                plain["beats"] = Fraction(plain["beats"])
+                plain["beats"] = fraction(plain["beats"])
             return cls(**plain, layer=layer)
         except InputError:
             raise

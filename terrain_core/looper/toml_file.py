@@ -49,7 +49,6 @@ import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from fractions import Fraction
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
@@ -72,7 +71,7 @@ from terrain_core.looper.chain import (
     lane_of,
 )
 from terrain_core.looper.layer import Layer
-from terrain_core.looper.looper import Action, Looper
+from terrain_core.looper.looper import Action, Looper, fraction
 from terrain_core.safe_write import replacing
 
 LARGEST_FILE: Final = 4 << 20
@@ -176,7 +175,7 @@ class _Reader:
         settings = {key: row[key] for key in ("mode", "weights", "routes", "song", "soloed") if key in row}
         try:
             if "beats" in row:
-                settings["beats"] = Fraction(row["beats"])
+                settings["beats"] = fraction(row["beats"])
             return LooperChain(*chosen, automation=automation, **settings, **options)
         except InputError as error:
             raise FileError(self.path, str(error), position=place) from None
@@ -227,7 +226,7 @@ class _Reader:
             raise FileError(self.path, "has no name", position=place)
         try:
             if isinstance(values.get("beats"), str):
-                values["beats"] = Fraction(values["beats"])
+                values["beats"] = fraction(values["beats"])
             for name in ("transpose", "slices", "frozen"):
                 if name in values:
                     values[name] = tuple(values[name])
