@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from terrain_plugin.cli import daw_commands, instrument_commands, loop_commands, plugin_commands, project_commands
+from terrain_plugin.cli import (
+    daw_commands,
+    instrument_commands,
+    loop_commands,
+    play_command,
+    plugin_commands,
+    project_commands,
+)
 from terrain_plugin.cli.console import Commands
 
 app = typer.Typer(
@@ -22,6 +29,7 @@ app.command()(project_commands.demo)
 app.command()(project_commands.render)
 app.command()(project_commands.lanes)
 app.command()(loop_commands.loop)
+app.command()(play_command.play)
 app.command()(instrument_commands.build)
 app.command()(instrument_commands.info)
 app.command("map")(instrument_commands.map_)
