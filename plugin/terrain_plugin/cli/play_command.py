@@ -52,6 +52,8 @@ def play(
       terrain play
       terrain play mine.terrain --lan
     """
+    import threadpoolctl
+
     from terrain_core import autoencoders
     from terrain_core.instrument import Instrument
     from terrain_plugin.editor import server
@@ -62,6 +64,8 @@ def play(
     from terrain_plugin.editor.workshop import Workshop
     from terrain_plugin.shipped import DEFAULT_INSTRUMENT
 
+    # Pictures are drawn beside the player: products on every core would take the cores from it.
+    threadpoolctl.threadpool_limits(1, "blas")
     if no_audio and device is not None:
         raise InputError("--no-audio and --device are two different wishes: choose one")
     player = Instrument.load(instrument or DEFAULT_INSTRUMENT)

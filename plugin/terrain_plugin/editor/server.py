@@ -40,8 +40,8 @@ from terrain_plugin.editor.workshop_process import SHOWN_LATENTS
 log = logging.getLogger(__name__)
 
 PAGE: Final = Path(__file__).parent / "page"
-PICTURE: Final = 224
-"""Pixels a side of a terrain's picture while nothing trains."""
+PICTURES: Final = (56, 224)
+"""Pixels a side of a terrain's picture: a quick one first, and one that stays while nothing trains."""
 
 WAITING: Final = 512
 """Messages that wait for a page that is slow; frames that it would see late are left out before that."""
@@ -411,8 +411,10 @@ class Editor:
             if terrain is None:
                 self._picture = b""
                 return
-            latents = await asyncio.to_thread(sample_terrain, terrain, View.whole(terrain), (PICTURE, PICTURE))
-            if self.session.instrument.terrain is terrain:
+            for size in PICTURES:
+                latents = await asyncio.to_thread(sample_terrain, terrain, View.whole(terrain), (size, size))
+                if self.session.instrument.terrain is not terrain:
+                    return
                 self._show(latents[:, :, :SHOWN_LATENTS])
 
         if self._loop is None:

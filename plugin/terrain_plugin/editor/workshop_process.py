@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
+import threadpoolctl
 from numpy.typing import NDArray
 
 from terrain_core import autoencoders
@@ -38,6 +39,7 @@ def run(pipe: Connection, autoencoder_name: str) -> None:
     """The process: until the pipe closes."""
     with contextlib.suppress(OSError, AttributeError):
         os.nice(10)  # the sound goes first
+    threadpoolctl.threadpool_limits(1, "blas")
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
         _Process(pipe, autoencoder_name).run()
 

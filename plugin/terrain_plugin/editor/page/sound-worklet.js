@@ -1,7 +1,8 @@
-// Plays blocks as they come. It begins when TARGET seconds of them are there, and counts a gap each time it runs dry;
-// what is more than MOST seconds is dropped, so that a page that was asleep is not late for ever.
+// Plays blocks as they come. It begins when `target` seconds of them are there, and counts a gap each time it runs dry;
+// after a gap it waits for more. What is MOST seconds beyond the target is dropped, so that a page that was asleep is
+// not late for ever.
 
-const TARGET = 0.06, MOST = 0.25, REPORT = 0.2;
+const FIRST_TARGET = 0.05, LARGEST_TARGET = 0.25, MORE = 1.4, MOST = 0.2, REPORT = 0.2;
 
 class Terrain extends AudioWorkletProcessor {
   constructor() {
@@ -10,6 +11,7 @@ class Terrain extends AudioWorkletProcessor {
     this.waiting = 0;  // samples
     this.offset = 0;
     this.running = false;
+    this.target = FIRST_TARGET;
     this.gaps = 0;
     this.dropped = 0;
     this.count = 0;
@@ -25,7 +27,7 @@ class Terrain extends AudioWorkletProcessor {
     this.count += 1;
     this.blocks.push(channels);
     this.waiting += channels[0].length;
-    while (this.waiting > MOST * sampleRate && this.blocks.length > 1) {
+    while (this.waiting > (MOST + this.target) * sampleRate && this.blocks.length > 1) {
       this.waiting -= this.blocks.shift()[0].length - this.offset;
       this.offset = 0;
       this.dropped += 1;
@@ -33,11 +35,16 @@ class Terrain extends AudioWorkletProcessor {
   }
 
   process(inputs, [out]) {
-    if (!this.running && this.waiting >= TARGET * sampleRate) this.running = true;
+    if (!this.running && this.waiting >= this.target * sampleRate) this.running = true;
     let done = 0;
     const wanted = out[0].length;
     while (this.running && done < wanted) {
-      if (!this.blocks.length) { this.running = false; this.gaps += 1; break; }
+      if (!this.blocks.length) {
+        this.running = false;
+        this.gaps += 1;
+        this.target = Math.min(this.target * MORE, LARGEST_TARGET);
+        break;
+      }
       const block = this.blocks[0], count = Math.min(wanted - done, block[0].length - this.offset);
       out.forEach((samples, n) => samples.set(block[Math.min(n, block.length - 1)].subarray(this.offset, this.offset + count), done));
       done += count;
