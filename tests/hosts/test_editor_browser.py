@@ -232,7 +232,7 @@ def test_from_three_sounds_to_a_gesture_that_renders_to_the_audio_that_was_heard
     until(page, "terrain.state.trajectories.length === 2")
     assert page.evaluate("terrain.state.trajectories[1].name") == "Stroke"
     page.fill("#path-seconds", "1")
-    page.click("#paths li:nth-child(2) button:text-is('▶')")
+    page.click("#paths li:nth-child(2) button:text-is('Play')")
     until(page, "terrain.state.playback !== null")
     time.sleep(0.2)
     places = np.array([[f["x"], f["y"]] for f in (frame(page) for _ in range(12))])
@@ -291,7 +291,9 @@ def test_loops_are_worked_by_keys_and_buttons(context, server):
     armed = "document.querySelectorAll('.ring .state')[1]"
     until(page, f"['waiting to start', 'recording'].includes({armed}.textContent)")
     until(page, f"{armed}.textContent === 'recording'")
-    time.sleep(1)
+    for n in range(40):
+        page.evaluate("([x, y]) => terrain.point(x, y)", [n / 40, 0.5 + 0.4 * np.sin(n / 4)])
+        time.sleep(0.03)
     page.click("[data-action=play]")
     until(page, f"{armed}.textContent === 'playing'")
     page.keyboard.press("u")

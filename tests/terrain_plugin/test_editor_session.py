@@ -11,6 +11,7 @@ import soundfile
 from terrain_core.errors import InputError
 from terrain_core.instrument import Instrument
 from terrain_core.tempo import TempoMap
+from terrain_core.terrain import Terrain
 from terrain_daws import read
 from terrain_plugin.editor import messages
 from terrain_plugin.editor.gestures import FORMATS
@@ -74,7 +75,7 @@ def test_a_locked_latent_stays_and_the_others_follow_the_hand(steps):
 def same_audio(recorded, format, session, folder) -> float:
     """The largest difference between what was heard and what the exported gesture renders to."""
     path = folder / f"gesture{FORMATS[format]}"
-    path.write_bytes(recorded.file(format, session.reference()))
+    path.write_bytes(recorded.file(format, session.reference(recorded.instrument)))
     project = read(path)
     assert {lane.key for lane in project.lanes if lane.key} == {lane.key for lane in recorded.lanes()}
     out = folder / "out.wav"
@@ -182,6 +183,25 @@ def test_a_clock_makes_as_much_sound_as_there_is_time_and_tells_when_it_was_late
     time.sleep(0.5)
     assert not clock.wait(made)
     assert clock.wait(made)
+
+
+def test_a_gesture_knows_the_instrument_that_it_was_played_on(steps, instrument, tmp_path):
+    """Also when another one plays by then, and when it was never saved."""
+    session = steps.session
+    unsaved = Instrument(instrument.autoencoder, Terrain.create(2, instrument.autoencoder.latent_size, seed=5))
+    session.play(unsaved)
+    steps.play(2)
+    assert session.name == "unsaved"
+    session.record(True)
+    for n in range(60):
+        session.point(n / 60, 0.3, 1.0)
+        steps.play(2)
+    session.record(False)
+    session.play(instrument)
+    steps.play(2)
+    assert session.name == "small"
+    (recorded,) = session.gestures.values()
+    assert same_audio(recorded, "dawproject", session, tmp_path) < 1e-4
 
 
 # Trajectories

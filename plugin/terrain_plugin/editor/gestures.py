@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrain_core.engine.controls import COLUMN
+from terrain_core.instrument import Instrument
 from terrain_core.lanes import Lane, Shape
 from terrain_core.parameters import PARAMETERS
 from terrain_core.plugin_state import InstrumentReference, PluginState
@@ -37,6 +38,7 @@ class Gesture:
     """A recording. It begins at beat 0, at which the engine began anew.
 
     Attributes:
+        instrument: what it was played on.
         bpm: the tempo, in quarter notes a minute.
         beats: (frames,) where each latent frame began.
         controls: (frames, parameters) what every parameter was at it, plain values in the table's order.
@@ -47,6 +49,7 @@ class Gesture:
 
     id: int
     name: str
+    instrument: Instrument = field(repr=False)
     bpm: float
     beats: NDArray[np.float64]
     controls: NDArray[np.float64]
@@ -59,6 +62,7 @@ class Gesture:
         cls,
         id: int,
         name: str,
+        instrument: Instrument,
         bpm: float,
         frames: Sequence[Played],
         audio: NDArray[np.float32],
@@ -67,7 +71,8 @@ class Gesture:
     ) -> Gesture:
         """A recording of frames, at least one."""
         beats = np.array([frame.beat for frame in frames])
-        return cls(id, name, bpm, beats, np.stack([frame.controls for frame in frames]), audio, sample_rate, loops)
+        controls = np.stack([frame.controls for frame in frames])
+        return cls(id, name, instrument, bpm, beats, controls, audio, sample_rate, loops)
 
     @property
     def seconds(self) -> float:

@@ -36,6 +36,7 @@ from terrain_plugin.editor.motion import Trajectory, Way
 from terrain_plugin.editor.session import Session
 from terrain_plugin.editor.workshop import Workshop
 from terrain_plugin.editor.workshop_process import SHOWN_LATENTS
+from terrain_plugin.shipped import DEFAULT_INSTRUMENT
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,9 @@ SOUND_WAITING: Final = 40
 MOST_PAGES: Final = 16
 MOST_MISTAKES: Final = 50
 """Messages that make no sense, from one page, until it is put out."""
+
+BUILT_IN: Final = "built-in"
+"""What the page calls the instrument that comes with the program."""
 
 TRAJECTORIES: Final = "trajectories.json"
 MOST_TRAJECTORIES: Final = 256
@@ -97,6 +101,7 @@ class Editor:
         self._block = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._picture: bytes = b""
+        self._stage = ""
         self._painting: set[asyncio.Task[None]] = set()
         self._uploading = asyncio.Lock()
         self._read_trajectories()
@@ -168,7 +173,7 @@ class Editor:
                 return _download(await asyncio.to_thread(gesture.wav), f"{gesture.name}.wav", "audio/wav")
             if format not in FORMATS:
                 raise InputError(f"a gesture can be one of wav, {', '.join(FORMATS)}")
-            reference = await asyncio.to_thread(self.session.reference)
+            reference = await asyncio.to_thread(self.session.reference, gesture.instrument)
             data = await asyncio.to_thread(gesture.file, format, reference)
         except TerrainError as error:
             return PlainTextResponse(_sentence(error), 404)
@@ -215,7 +220,7 @@ class Editor:
             page.send(self._picture)
 
     def _state(self) -> dict[str, Any]:
-        library = self.library.instrument_names()
+        library = [BUILT_IN, *self.library.instrument_names()]
         return {"type": "state", **self.session.state(), "library": library, "pages": len(self._pages)}
 
     def _map(self) -> dict[str, Any]:
@@ -279,8 +284,8 @@ class Editor:
             case "build_save":
                 place = self.library.place_for(ask["name"])
                 await asyncio.to_thread(workshop.save, place)
-                if session.instrument is workshop.instrument:
-                    session.path = place
+                if workshop.instrument is not None:
+                    session.files[workshop.instrument] = place
                 self._tell({"type": "note", "text": f"{place.name} is in the library"})
                 self._tell(self._state())
             case "build_play":
@@ -288,20 +293,21 @@ class Editor:
                     raise InputError("nothing was trained yet")
                 await asyncio.to_thread(session.play, workshop.instrument)
             case "open":
-                path = self.library.instrument(ask["name"])
-                await asyncio.to_thread(lambda: session.play(self._loaded(path), path))
+                await asyncio.to_thread(lambda: session.play(self._loaded(ask["name"])))
             case kind if kind.startswith("build"):
                 self._build(ask)
             case _:
                 self._paths(ask)
 
-    def _loaded(self, path: Path) -> Instrument:
-        instrument = Instrument.load(path)
+    def _loaded(self, name: str) -> Instrument:
+        path = None if name == BUILT_IN else self.library.instrument(name)
+        instrument = Instrument.load(path or DEFAULT_INSTRUMENT)
         if instrument.autoencoder.sample_rate != self.session.sample_rate:
             raise InputError(
-                f"{path.stem} plays at {instrument.autoencoder.sample_rate} Hz, this session at "
+                f"{name} plays at {instrument.autoencoder.sample_rate} Hz, this session at "
                 f"{self.session.sample_rate:g} Hz: start it with `terrain play`"
             )
+        self.session.files[instrument] = path
         return instrument
 
     async def _train(self, ask: Ask) -> None:
@@ -390,7 +396,11 @@ class Editor:
             page.send(text)
 
     def _tell_build(self) -> None:
-        self._tell(self.workshop.state())
+        state = self.workshop.state()
+        self._tell(state)
+        if self._stage == "training" != state["stage"] and self.session.instrument is self.workshop.instrument:
+            self._paint()  # finer than while it grew
+        self._stage = state["stage"]
 
     def _hand_out_frame(self, frame: dict[str, Any]) -> None:
         text = _json(frame)
@@ -426,8 +436,6 @@ class Editor:
     def _show_growth(self, latents: NDArray[np.float32]) -> None:
         if self.session.instrument is self.workshop.instrument:
             self._show(latents)
-            if self.workshop.state()["stage"] == "idle":
-                self._paint()
 
     def _show(self, latents: NDArray[np.float32]) -> None:
         self._picture = picture(latents)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import logging
 import queue
+import tempfile
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -117,13 +119,14 @@ class Session:
         """
         Args:
             instrument: what plays first.
-            path: its file; None for the built-in one, or one that was never saved.
+            path: its file; None for the built-in one.
             seed: of everything that is drawn at random.
             pace: what the player keeps time with; a clock if None.
         """
         self.sample_rate = float(instrument.autoencoder.sample_rate)
         self.instrument = instrument
-        self.path = path
+        self.files: weakref.WeakKeyDictionary[Instrument, Path | None] = weakref.WeakKeyDictionary({instrument: path})
+        """Where instruments are saved; None for the built-in one. What was never saved is not in it."""
         self.on_audio: Callable[[Audio], None] = lambda audio: None
         self.on_frame: Callable[[dict[str, Any]], None] = lambda frame: None
         self.on_change: Callable[[str], None] = lambda what: None
@@ -175,12 +178,9 @@ class Session:
         engine = Engine(instrument, self.sample_rate, BLOCK, self._seed, effects=[self.locks, chain, probe])
         return engine, chain, probe
 
-    def play(self, instrument: Instrument, path: Path | None = None) -> None:
-        """Go over to another instrument, with the parameters as they are. Slow (a tenth of a second), and the sound
-        goes on meanwhile.
-
-        Raises:
-            InputError: its latents are not those of the one before, and a recording is being made.
+    def play(self, instrument: Instrument) -> None:
+        """Go over to another instrument, with the parameters as they are; a recording ends. Slow (a tenth of a
+        second), and the sound goes on meanwhile.
         """
         engine, chain, probe = self._engine_for(instrument)
 
@@ -189,7 +189,7 @@ class Session:
                 self._end_recording()
             engine.set_parameters({k: v for k, v in self._engine.parameters.items() if not by_key(k).read_only})
             self._fading, self._engine, self._chain, self._probe = self._engine, engine, chain, probe
-            self.instrument, self.path = instrument, path
+            self.instrument = instrument
             self.locks.release()
             self._ring_seen.clear()
             self.on_change("instrument")
@@ -318,9 +318,34 @@ class Session:
             raise InputError("there is no such gesture any more")
         return self.gestures[id]
 
-    def reference(self) -> InstrumentReference | None:
-        """What a project says of the instrument that plays; None for the built-in one."""
-        return InstrumentReference.of(self.path) if self.path is not None else None
+    def reference(self, instrument: Instrument) -> InstrumentReference | None:
+        """What a project says of an instrument; None for the built-in one. One that was never saved goes into the
+        project as it is now.
+
+        Raises:
+            InputError: it is too large for that.
+        """
+        if instrument in self.files:
+            path = self.files[instrument]
+            return InstrumentReference.of(path) if path is not None else None
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder) / "unsaved.terrain"
+            instrument.save(place)
+            reference = InstrumentReference.of(place)
+        if not reference.embedded:
+            raise InputError("the instrument is too large to go into a project: save it first")
+        return reference
+
+    @property
+    def path(self) -> Path | None:
+        """The file of the instrument that plays; None if it is built in, or was never saved."""
+        return self.files.get(self.instrument)
+
+    @property
+    def name(self) -> str:
+        """What a musician calls the instrument that plays."""
+        path = self.path
+        return path.stem if path is not None else "built-in" if self.instrument in self.files else "unsaved"
 
     def state(self) -> dict[str, Any]:
         """All that a page must know at its beginning."""
@@ -328,7 +353,7 @@ class Session:
         autoencoder = self.instrument.autoencoder
         playback = self._playback
         return {
-            "instrument": self.path.stem if self.path else "built-in",
+            "instrument": self.name,
             "latents": autoencoder.latent_size,
             "latent_mean": autoencoder.latent_mean.astype(float).tolist(),
             "latent_std": autoencoder.latent_std.astype(float).tolist(),
@@ -454,7 +479,7 @@ class Session:
         id = next(self.ids)
         name = f"Gesture {next(self._gesture_count)}"
         self.gestures[id] = Gesture.of(
-            id, name, recording.bpm, recording.frames, audio, self.sample_rate, recording.loops
+            id, name, self.instrument, recording.bpm, recording.frames, audio, self.sample_rate, recording.loops
         )
         self.on_change("gestures")
 
@@ -519,7 +544,7 @@ class Session:
                     phases = np.arange(RING) / RING
                     vectors = content.layer.at(phases)[:, :3]
                     spread = np.ptp(vectors, axis=0)
-                    level = (vectors - vectors.min(axis=0)) / np.where(spread > 0, spread, 1)
+                    level = np.where(spread > 0, (vectors - vectors.min(axis=0)) / np.where(spread > 0, spread, 1), 0.5)
                     row["ring"] = np.rint(level * 99).astype(int).tolist()
             rows.append(row)
         return rows

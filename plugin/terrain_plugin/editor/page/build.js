@@ -168,8 +168,8 @@ export class BuildView {
       return element("li", {},
         button(name, `Choose ${name}`, () => { this.#chosen = id; this.#list(); }, { className: id === this.#chosen ? "grow chosen" : "grow", "aria-pressed": String(id === this.#chosen) }),
         element("span", { className: problem ? "bad" : "number", textContent: text }),
-        button("⌫", `Remove the path of ${name}`, () => this.connection.send("build_remove_path", { id }), { disabled: !path }),
-        button("🗑", `Remove ${name}`, () => this.connection.send("build_remove", { id })));
+        button("No path", `Remove the path of ${name}`, () => this.connection.send("build_remove_path", { id }), { disabled: !path }),
+        button("×", `Remove ${name}`, () => this.connection.send("build_remove", { id })));
     });
   }
 

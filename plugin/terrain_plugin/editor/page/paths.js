@@ -60,16 +60,16 @@ export class PathsView {
     rows($("paths"), state.trajectories, (path) => [path.id, path.name, path.id === state.playback], ({ id, name }) => {
       const field = element("input", { value: name, maxLength: 80, "aria-label": "Name", onchange: () => this.connection.send("trajectory_rename", { id, name: field.value || name }) });
       return element("li", {}, field,
-        button(id === state.playback ? "⟳" : "▶", `Play ${name}`, () => this.#play(id)),
-        button("✎", `Draw ${name} anew`, () => { this.#redraw = id; $("draw").setAttribute("aria-pressed", "true"); note(`Draw ${name} anew.`); }),
-        button("🗑", `Delete ${name}`, () => this.connection.send("trajectory_delete", { id })));
+        button(id === state.playback ? "Playing" : "Play", `Play ${name}`, () => this.#play(id)),
+        button("Redraw", `Draw ${name} anew`, () => { this.#redraw = id; $("draw").setAttribute("aria-pressed", "true"); note(`Draw ${name} anew.`); }),
+        button("×", `Delete ${name}`, () => this.connection.send("trajectory_delete", { id })));
     });
     rows($("gestures"), state.gestures, ({ id, name }) => [id, name], ({ id, name, seconds, lanes }) => {
       const field = element("input", { value: name, maxLength: 80, "aria-label": "Name", onchange: () => this.connection.send("gesture_rename", { id, name: field.value || name }) });
       const row = element("li", {}, field, element("span", { className: "number", textContent: `${seconds.toFixed(1)} s`, title: lanes.join(", ") }));
       for (const format of [...this.#formats, "wav"]) row.append(element("a", { href: `gesture/${id}/${format}`, download: "", textContent: format }));
       row.append(button("As trajectory", `${name} as a trajectory`, () => this.connection.send("gesture_trajectory", { id })),
-        button("🗑", `Delete ${name}`, () => this.connection.send("gesture_delete", { id })));
+        button("×", `Delete ${name}`, () => this.connection.send("gesture_delete", { id })));
       return row;
     });
   }
