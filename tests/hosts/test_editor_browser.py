@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import soundfile
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from terrain_core.instrument import Instrument
@@ -72,7 +73,8 @@ def show(page: Page, view: str) -> None:
 
 def keep(page: Page, name: str) -> None:
     if MEDIA is not None:
-        page.screenshot(path=MEDIA / f"editor-{name}.png")
+        picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        picture.quantize(256, dither=Image.Dither.NONE).save(MEDIA / f"editor-{name}.png", optimize=True)
 
 
 def measured(text: str) -> None:

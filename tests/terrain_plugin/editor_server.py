@@ -27,6 +27,7 @@ class EditorServer:
 
     def __init__(self, library: Path, *arguments: object, port: int = 0) -> None:
         self.library = library
+        self.rest = ""  # what it said until its end
         options = ["--no-browser", "--port", str(port), "--library", str(library), *map(str, arguments)]
         self.process = subprocess.Popen(
             [*COMMAND, "play", *options],
@@ -84,11 +85,13 @@ class EditorServer:
         """End it as a musician does; the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
+        assert self.process.stdout is not None
         try:
+            if not self.process.stdout.closed:
+                self.rest = self.process.stdout.read()
             return self.process.wait(PATIENCE)
         finally:
             self.process.kill()
-            assert self.process.stdout is not None
             self.process.stdout.close()
 
 
