@@ -20,8 +20,10 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from terrain_core.errors import InputError
 from terrain_core.instrument import Instrument
 from terrain_daws import read
+from terrain_plugin.editor.server import lan_address
 from terrain_plugin.render import RenderSettings, parts_to_play, render_parts
 from tests.terrain_plugin.editor_server import EditorServer, editor_server
 
@@ -371,6 +373,22 @@ def test_how_long_a_pointer_takes_and_that_gaps_are_counted(context, server):
     until(page, f"terrain.sound.gaps > {gaps}")
     until(page, "terrain.sound.buffered_ms > 20")
     assert not faults
+
+
+def test_a_tablet_in_the_network_gets_its_sound_without_a_worklet(context, tmp_path):
+    try:
+        lan_address()
+    except InputError:
+        pytest.skip("this machine is in no network")
+    faults: list[str] = []
+    with editor_server(tmp_path / "library", "--lan") as server:
+        page = opened(context, server, faults)
+        assert not page.evaluate("isSecureContext")
+        page.tap("#sound")
+        until(page, "terrain.sound.blocks > 100")
+        assert page.evaluate("terrain.sound.way") == "buffers"
+        assert 0 < page.evaluate("terrain.sound.buffered_ms") < 500
+    assert not [fault for fault in faults if "Cross-Origin-Opener-Policy" not in fault and "ERR_" not in fault]
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import time
 
 import numpy as np
 import pytest
@@ -42,9 +43,10 @@ def opened(server: EditorServer, **changes):
 
 
 def end_of(socket) -> int:
-    """Reads until the server closes; its reason as a number."""
-    code = None
+    """Reads until the server closes; its reason as a number, 0 if it gave none."""
+    code, patience = None, time.monotonic() + 20
     while code is None:
+        assert time.monotonic() < patience, "the connection was not closed"
         try:
             socket.recv(timeout=20)
         except ConnectionClosed as closed:

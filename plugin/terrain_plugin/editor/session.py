@@ -368,8 +368,8 @@ class Session:
             "cursor_glide": self._cursor.glide_ms,
             "recording": self._recording is not None,
             "playback": playback.trajectory.id if playback else None,
-            "gestures": [gesture.as_json() for gesture in self.gestures.values()],
-            "trajectories": [trajectory.as_json() for trajectory in self.trajectories.values()],
+            "gestures": [gesture.as_json() for gesture in list(self.gestures.values())],
+            "trajectories": [trajectory.as_json() for trajectory in list(self.trajectories.values())],
         }
 
     # --- the player's thread --------------------------------------------------------------------------------------
