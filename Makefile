@@ -21,19 +21,21 @@ HEADERS := /usr/share/dpf/distrho/src/travesty/base.h
 NATIVE := build/native
 # The DAW that the plugin is tested in.
 ARDOUR := /usr/bin/ardour7-lua
+# The browser that the editor is tested in.
+CHROMIUM := /usr/bin/chromium
 export PYTHON  # make PYTHON=/path/to/python3.12
 
 .PHONY: demo test test-slow fuzz native bench docs format train rave-env
 demo: $(READY)
 	$(BIN)/terrain demo
 
-test: $(READY) $(VST3_EFFECTS) $(ARDOUR) native rave-env
+test: $(READY) $(VST3_EFFECTS) $(ARDOUR) native rave-env $(CHROMIUM)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile -m "not slow"  # a test per core, a thread per test
 
-test-slow: $(READY) native
+test-slow: $(READY) $(CHROMIUM) native
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile -m slow
 
 native: $(READY) $(HEADERS)
@@ -75,6 +77,9 @@ $(HEADERS):
 
 $(ARDOUR):
 	scripts/debian ardour
+
+$(CHROMIUM):
+	scripts/debian chromium
 
 # The environment follows the two files that say what is in it.
 $(READY): pyproject.toml constraints.txt scripts/setup

@@ -11,6 +11,7 @@ from terrain_plugin.cli import (
     instrument_commands,
     loop_commands,
     map_command,
+    play_command,
     plugin_commands,
     preset_commands,
     project_commands,
@@ -32,6 +33,7 @@ app.command()(project_commands.demo)
 app.command()(project_commands.render)
 app.command()(project_commands.lanes)
 app.command()(loop_commands.loop)
+app.command()(play_command.play)
 app.command()(instrument_commands.build)
 app.command()(instrument_commands.info)
 app.command("map")(map_command.map_)

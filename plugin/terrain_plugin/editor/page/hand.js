@@ -1,0 +1,62 @@
+// A pointer that plays: X and Y of the surface, pressure of a pen or a touch, and of the mouse what a slider says.
+
+import { $ } from "./dom.js";
+
+export class Hand {
+  seq = 0;
+  pressed = false;
+  place = { x: 0.5, y: 0.5 };
+  latencies = [];
+  #sent = new Map();
+
+  constructor(connection) {
+    this.connection = connection;
+    connection.on("hello", () => { this.seq = Math.max(this.seq, Math.floor(Date.now() * 1000)); });  // two pages, one count
+    connection.on("frame", (frame) => {
+      for (const [seq, at] of this.#sent) {
+        if (seq > frame.seq) break;
+        this.#sent.delete(seq);
+        if (seq === frame.seq) this.latencies.push(performance.now() - at);
+      }
+      if (this.latencies.length > 2000) this.latencies.splice(0, 1000);
+    });
+  }
+
+  pointer = (kind, point, event) => {
+    if (kind === "down") this.pressed = true;
+    if (!this.pressed) return;
+    if (kind === "up") this.pressed = false;
+    const silent = kind === "up" && ($("release").checked || event.pointerType === "pen");
+    this.play(point.x, point.y, silent ? 0 : this.#pressure(event, kind), event.timeStamp);
+  };
+
+  #pressure(event, kind) {
+    const { pointerType, pressure } = event;
+    if (pointerType === "pen" && kind !== "up") return pressure;
+    // A screen that feels no pressure says 0.5, or 1, for every touch.
+    if (pointerType === "touch" && kind !== "up" && pressure > 0 && pressure !== 0.5 && pressure !== 1) return pressure;
+    return Number($("mouse-pressure").value);
+  }
+
+  play(x, y, pressure, at = performance.now()) {
+    this.place = { x, y };
+    this.seq += 1;
+    this.#sent.set(this.seq, at);
+    if (this.#sent.size > 500) this.#sent.clear();
+    this.connection.send("pointer", { x, y, pressure, seq: this.seq });
+  }
+
+  // Arrow keys move, Page Up and Page Down press.
+  key = (event) => {
+    const step = event.shiftKey ? 0.1 : 0.01;
+    const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
+    const slider = $("mouse-pressure");
+    if (event.key === "PageUp") slider.value = Number(slider.value) + step;
+    else if (event.key === "PageDown") slider.value = Number(slider.value) - step;
+    else if (!moves[event.key]) return;
+    event.preventDefault();
+    const [dx, dy] = moves[event.key] ?? [0, 0];
+    const within = (value) => Math.min(Math.max(value, 0), 1);
+    this.play(within(this.place.x + dx), within(this.place.y + dy), Number(slider.value), event.timeStamp);
+  };
+}

@@ -1,0 +1,592 @@
+"""What answers the browser: the page, a socket for what is asked and shown, a socket for sound, uploads, downloads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import logging
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from terrain_core.errors import InputError, TerrainError
+from terrain_core.instrument import Instrument
+from terrain_core.parameters import PARAMETERS
+from terrain_core.pictures import View, sample_terrain
+from terrain_plugin.editor import messages
+from terrain_plugin.editor.gestures import FORMATS
+from terrain_plugin.editor.guard import Guard
+from terrain_plugin.editor.library import LARGEST_SOUND, Library, plain_name
+from terrain_plugin.editor.messages import Ask
+from terrain_plugin.editor.motion import Trajectory, Way
+from terrain_plugin.editor.session import Session
+from terrain_plugin.editor.workshop import Workshop
+from terrain_plugin.editor.workshop_process import SHOWN_LATENTS
+from terrain_plugin.shipped import DEFAULT_INSTRUMENT
+
+log = logging.getLogger(__name__)
+
+PAGE: Final = Path(__file__).parent / "page"
+PICTURES: Final = (56, 224)
+"""Pixels a side of a terrain's picture: a quick one first, and one that stays while nothing trains."""
+
+WAITING: Final = 512
+"""Messages that wait for a page that is slow; frames that it would see late are left out before that."""
+
+FRAMES_WAITING: Final = 16
+SOUND_WAITING: Final = 40
+"""Blocks that wait for a page that is slow, half a second; older ones are left out, and the page counts the gap."""
+
+MOST_PAGES: Final = 16
+MOST_MISTAKES: Final = 50
+"""Messages that make no sense, from one page, until it is put out."""
+
+BUILT_IN: Final = "built-in"
+"""What the page calls the instrument that comes with the program."""
+
+TRAJECTORIES: Final = "trajectories.json"
+MOST_TRAJECTORIES: Final = 256
+SOUND_HEAD: Final = struct.Struct("<II")
+"""Before a block of sound: its number, and how many channels; then float32 samples, channel by channel."""
+
+TYPES: Final = {
+    "dawproject": "application/zip",
+    "reaper": "text/plain",
+    "midi": "audio/midi",
+    "live": "application/gzip",
+}
+
+
+class _Page:
+    """A page that is connected: what waits to be sent to it."""
+
+    def __init__(self, limit: int) -> None:
+        self.queue: asyncio.Queue[str | bytes] = asyncio.Queue(limit)
+        self.mistakes = 0
+
+    def send(self, message: str | bytes, *, room: int = 0) -> bool:
+        """Queue a message if there is room for it and `room` others."""
+        if self.queue.qsize() + room >= self.queue.maxsize:
+            return False
+        self.queue.put_nowait(message)
+        return True
+
+
+class Editor:
+    """One session, one workshop, one library, and the pages that look at them."""
+
+    def __init__(self, session: Session, workshop: Workshop, library: Library, *, sound_to_pages: bool = True) -> None:
+        """
+        Args:
+            sound_to_pages: whether pages may have the sound.
+        """
+        self.session, self.workshop, self.library = session, workshop, library
+        self._sound_to_pages = sound_to_pages
+        self._pages: set[_Page] = set()
+        self._listeners: set[_Page] = set()
+        self._block = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._picture: bytes = b""
+        self._stage = ""
+        self._painting: set[asyncio.Task[None]] = set()
+        self._uploading = asyncio.Lock()
+        self._read_trajectories()
+
+    def app(self, *, token: str, hosts: list[str], port: int) -> ASGIApp:
+        """The ASGI application, behind its guard."""
+        routes = [
+            Route("/", self._index),
+            Route("/upload", self._upload, methods=["POST"]),
+            Route("/gesture/{id:int}/{format}", self._gesture),
+            Route("/instrument", self._instrument),
+            WebSocketRoute("/live", self._live),
+            WebSocketRoute("/sound", self._sound),
+            Mount("/page", StaticFiles(directory=PAGE)),
+        ]
+        return Guard(Starlette(routes=routes, lifespan=self._life), token=token, hosts=hosts, port=port)
+
+    @contextlib.asynccontextmanager
+    async def _life(self, app: Starlette) -> AsyncIterator[None]:
+        self._loop = asyncio.get_running_loop()
+        self.session.on_audio = self._from_player(self._hand_out_sound)
+        self.session.on_frame = self._from_player(self._hand_out_frame)
+        self.session.on_change = self._from_player(self._session_changed)
+        self.workshop.on_change = self._from_player(self._tell_build)
+        self.workshop.on_picture = self._from_player(self._show_growth)
+        self.workshop.on_problem = self._from_player(lambda problem: self._tell({"type": "error", "text": problem}))
+        self.session.start()
+        self._paint()
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self.session.stop)
+            await asyncio.to_thread(self.workshop.close)
+
+    def _from_player(self, call: Callable[..., None]) -> Callable[..., None]:
+        """The same call, on the server's own loop."""
+
+        def elsewhere(*arguments: Any) -> None:
+            if self._loop is not None and not self._loop.is_closed():
+                with contextlib.suppress(RuntimeError):  # it closes just now
+                    self._loop.call_soon_threadsafe(call, *arguments)
+
+        return elsewhere
+
+    # --- pages and files ------------------------------------------------------------------------------------------
+
+    async def _index(self, request: Request) -> Response:
+        return Response((PAGE / "index.html").read_bytes(), media_type="text/html; charset=utf-8")
+
+    async def _upload(self, request: Request) -> Response:
+        """A sound, as the body of the request; its name is a name and no path."""
+        declared = request.headers.get("content-length", "0")
+        if not declared.isdecimal() or len(declared) > 12 or int(declared) > LARGEST_SOUND:
+            return PlainTextResponse(f"A sound may have {LARGEST_SOUND >> 20} MiB.", 413)
+        try:
+            async with self._uploading:  # one at a time: the library's limits hold
+                path = await self.library.take_in(request.query_params.get("name", ""), request.stream())
+        except TerrainError as error:
+            return PlainTextResponse(_sentence(error), 400)
+        id = self.workshop.add(path)
+        return Response(json.dumps({"id": id, "name": path.name}), media_type="application/json")
+
+    async def _gesture(self, request: Request) -> Response:
+        """A gesture as a project, or as the sound that was heard."""
+        format = request.path_params["format"]
+        try:
+            gesture = self.session.gesture(request.path_params["id"])
+            if format == "wav":
+                return _download(await asyncio.to_thread(gesture.wav), f"{gesture.name}.wav", "audio/wav")
+            if format not in FORMATS:
+                raise InputError(f"a gesture can be one of wav, {', '.join(FORMATS)}")
+            reference = await asyncio.to_thread(self.session.reference, gesture.instrument)
+            data = await asyncio.to_thread(gesture.file, format, reference)
+        except TerrainError as error:
+            return PlainTextResponse(_sentence(error), 404)
+        return _download(data, f"{gesture.name}{FORMATS[format]}", TYPES[format])
+
+    async def _instrument(self, request: Request) -> Response:
+        """The file of the instrument that plays."""
+        path = self.session.path
+        if path is None:
+            return PlainTextResponse("Save the instrument first; the built-in one is there already.", 404)
+        return _download(await asyncio.to_thread(path.read_bytes), path.name, "application/zip")
+
+    # --- the socket of what is asked and shown --------------------------------------------------------------------
+
+    async def _live(self, socket: WebSocket) -> None:
+        if len(self._pages) >= MOST_PAGES:
+            await socket.close(1013)
+            return
+        await socket.accept()
+        page = _Page(WAITING)
+        self._pages.add(page)
+        self._greet(page)
+        try:
+            await _both(self._send_from(page, socket), self._receive(page, socket))
+        finally:
+            self._pages.discard(page)
+
+    def _greet(self, page: _Page) -> None:
+        page.send(
+            _json(
+                {
+                    "type": "hello",
+                    "table": [_row(parameter) for parameter in PARAMETERS if not parameter.read_only],
+                    "formats": list(FORMATS),
+                    "sound": self._sound_to_pages,
+                    "shown_latents": SHOWN_LATENTS,
+                }
+            )
+        )
+        page.send(_json(self._state()))
+        page.send(_json(self.workshop.state()))
+        page.send(_json(self._map()))
+        if self._picture:
+            page.send(self._picture)
+
+    def _state(self) -> dict[str, Any]:
+        library = [BUILT_IN, *self.library.instrument_names()]
+        return {"type": "state", **self.session.state(), "library": library, "pages": len(self._pages)}
+
+    def _map(self) -> dict[str, Any]:
+        """The sound map: places and names; empty where the instrument has none."""
+        sounds = self.session.instrument.sound_map
+        if sounds is None:
+            return {"type": "map", "positions": [], "names": []}
+        names = list(sounds.names) or [str(n + 1) for n in range(len(sounds))]
+        step = max(1, len(names) // 4096)
+        return {"type": "map", "positions": np.round(sounds.positions[::step], 4).tolist(), "names": names[::step]}
+
+    async def _send_from(self, page: _Page, socket: WebSocket) -> None:
+        while True:
+            message = await page.queue.get()
+            if isinstance(message, str):
+                await socket.send_text(message)
+            else:
+                await socket.send_bytes(message)
+
+    async def _receive(self, page: _Page, socket: WebSocket) -> None:
+        while True:
+            message = await socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            try:
+                ask = messages.parse(message.get("text") or message.get("bytes") or "")
+                if ask.kind == "ping":
+                    page.send(_json({"type": "pong", "at": ask["at"]}))
+                else:
+                    await self._do(ask)
+            except TerrainError as error:
+                page.mistakes += 1
+                page.send(_json({"type": "error", "text": _sentence(error)}))
+                if page.mistakes > MOST_MISTAKES:
+                    await socket.close(1008)
+                    return
+
+    async def _do(self, ask: Ask) -> None:
+        session, workshop = self.session, self.workshop
+        match ask.kind:
+            case "pointer":
+                session.point(ask["x"], ask["y"], ask["pressure"], ask["seq"])
+            case "set":
+                session.set(ask["values"])
+            case "preset":
+                session.set(session.instrument.preset(ask["name"]))
+            case "cursor_glide":
+                session.glide_cursor(ask["ms"])
+            case "lock":
+                session.hold_latent(ask["latent"], ask["value"])
+            case "unlock":
+                session.release_latent(ask["latent"])
+            case "transport":
+                session.transport(ask["playing"], ask["bpm"], ask["locate"])
+            case "loop":
+                session.loop(ask["slot"], ask["action"])
+            case "record":
+                session.record(ask["on"])
+            case "build_train":
+                await self._train(ask)
+            case "build_save":
+                place = self.library.place_for(ask["name"])
+                await asyncio.to_thread(workshop.save, place)
+                if workshop.instrument is not None:
+                    session.files[workshop.instrument] = place
+                self._tell({"type": "note", "text": f"{place.name} is in the library"})
+                self._tell(self._state())
+            case "build_play":
+                if workshop.instrument is None:
+                    raise InputError("nothing was trained yet")
+                await asyncio.to_thread(session.play, workshop.instrument)
+            case "open":
+                await asyncio.to_thread(lambda: session.play(self._loaded(ask["name"])))
+            case kind if kind.startswith("build"):
+                self._build(ask)
+            case _:
+                self._paths(ask)
+
+    def _loaded(self, name: str) -> Instrument:
+        path = None if name == BUILT_IN else self.library.instrument(name)
+        instrument = Instrument.load(path or DEFAULT_INSTRUMENT)
+        if instrument.autoencoder.sample_rate != self.session.sample_rate:
+            raise InputError(
+                f"{name} plays at {instrument.autoencoder.sample_rate} Hz, this session at "
+                f"{self.session.sample_rate:g} Hz: start it with `terrain play`"
+            )
+        self.session.files[instrument] = path
+        return instrument
+
+    async def _train(self, ask: Ask) -> None:
+        made = self.workshop.train(epochs=ask["epochs"], rate=ask["rate"], width=ask["width"], fresh=ask["fresh"])
+        if made is not None:
+            await asyncio.to_thread(self.session.play, made)
+
+    def _build(self, ask: Ask) -> None:
+        workshop = self.workshop
+        match ask.kind:
+            case "build_encode":
+                workshop.encode()
+            case "build_cancel" | "build_stop":
+                workshop.cancel()
+            case "build_layout":
+                workshop.lay_out(ask["method"])
+            case "build_path":
+                workshop.draw(ask["id"], ask["points"], by_hand=ask["freehand"])
+            case "build_move":
+                workshop.move(ask["id"], ask["dx"], ask["dy"])
+            case "build_remove_path":
+                workshop.remove_path(ask["id"])
+            case "build_remove":
+                workshop.remove(ask["id"])
+            case "build_undo":
+                workshop.undo()
+            case "build_redo":
+                workshop.redo()
+
+    def _paths(self, ask: Ask) -> None:
+        """Trajectories and gestures."""
+        session = self.session
+        match ask.kind:
+            case "trajectory_play":
+                way = Way(ask["mode"], ask["seconds"], ask["beats"], ask["speed"], ask["reverse"])
+                session.play_trajectory(ask["id"], way)
+                return
+            case "trajectory_stop":
+                session.stop_trajectory()
+                return
+            case "trajectory_add":
+                self._add_trajectory(ask["name"], np.array(ask["points"], np.float64))
+            case "trajectory_rename":
+                old = session.trajectory(ask["id"])
+                session.trajectories[old.id] = Trajectory(old.id, ask["name"], old.points)
+            case "trajectory_redraw":
+                old = session.trajectory(ask["id"])
+                session.trajectories[old.id] = Trajectory(old.id, old.name, np.array(ask["points"], np.float64))
+            case "trajectory_delete":
+                del session.trajectories[session.trajectory(ask["id"]).id]
+            case "gesture_trajectory":
+                gesture = session.gesture(ask["id"])
+                self._add_trajectory(gesture.name, gesture.path())
+            case "gesture_rename":
+                from dataclasses import replace
+
+                gesture = session.gesture(ask["id"])
+                session.gestures[gesture.id] = replace(gesture, name=ask["name"])
+            case "gesture_delete":
+                del session.gestures[session.gesture(ask["id"]).id]
+        if ask.kind.startswith("trajectory") or ask.kind == "gesture_trajectory":
+            self._write_trajectories()
+        self._tell(self._state())
+
+    def _add_trajectory(self, name: str, points: NDArray[np.float64]) -> None:
+        if len(self.session.trajectories) >= MOST_TRAJECTORIES:
+            raise InputError(f"there are {MOST_TRAJECTORIES} trajectories: delete one first")
+        id = next(self.session.ids)
+        self.session.trajectories[id] = Trajectory(id, name, points)
+
+    def _read_trajectories(self) -> None:
+        rows = self.library.read_json(TRAJECTORIES)
+        for row in rows if isinstance(rows, list) else []:
+            with contextlib.suppress(TerrainError, KeyError, TypeError):  # a file that a hand changed
+                self._add_trajectory(messages.NAME(row["name"]), np.array(messages.path(row["points"]), np.float64))
+
+    def _write_trajectories(self) -> None:
+        rows = [trajectory.as_json() for trajectory in self.session.trajectories.values()]
+        self.library.write_json(TRAJECTORIES, [{"name": row["name"], "points": row["points"]} for row in rows])
+
+    # --- what goes out --------------------------------------------------------------------------------------------
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        text = _json(message)
+        for page in self._pages:
+            page.send(text)
+
+    def _tell_build(self) -> None:
+        state = self.workshop.state()
+        self._tell(state)
+        if self._stage == "training" != state["stage"] and self.session.instrument is self.workshop.instrument:
+            self._paint()  # finer than while it grew
+        self._stage = state["stage"]
+
+    def _hand_out_frame(self, frame: dict[str, Any]) -> None:
+        text = _json(frame)
+        for page in self._pages:
+            page.send(text, room=WAITING - FRAMES_WAITING)
+
+    def _session_changed(self, what: str) -> None:
+        self._tell(self._state())
+        if what == "instrument":
+            self._tell(self._map())
+            self._paint()
+
+    def _paint(self) -> None:
+        """Draw the terrain that plays, beside the loop."""
+
+        async def paint() -> None:
+            terrain = self.session.instrument.terrain
+            if terrain is None:
+                self._picture = b""
+                return
+            for size in PICTURES:
+                latents = await asyncio.to_thread(sample_terrain, terrain, View.whole(terrain), (size, size))
+                if self.session.instrument.terrain is not terrain:
+                    return
+                self._show(latents[:, :, :SHOWN_LATENTS])
+
+        if self._loop is None:
+            return
+        task = self._loop.create_task(paint())
+        self._painting.add(task)
+        task.add_done_callback(self._painting.discard)
+
+    def _show_growth(self, latents: NDArray[np.float32]) -> None:
+        if self.session.instrument is self.workshop.instrument:
+            self._show(latents)
+
+    def _show(self, latents: NDArray[np.float32]) -> None:
+        self._picture = picture(latents)
+        for page in self._pages:
+            page.send(self._picture, room=WAITING - 4 * FRAMES_WAITING)
+
+    # --- the socket of sound --------------------------------------------------------------------------------------
+
+    async def _sound(self, socket: WebSocket) -> None:
+        if not self._sound_to_pages or len(self._listeners) >= MOST_PAGES:
+            await socket.close(1013)
+            return
+        await socket.accept()
+        page = _Page(SOUND_WAITING)
+        self._listeners.add(page)
+        try:
+            await _both(self._send_from(page, socket), _drain(socket))
+        finally:
+            self._listeners.discard(page)
+
+    def _hand_out_sound(self, audio: NDArray[np.float32]) -> None:
+        self._block += 1
+        if not self._listeners:
+            return
+        data = SOUND_HEAD.pack(self._block & 0xFFFFFFFF, len(audio)) + audio.astype("<f4").tobytes()
+        for page in self._listeners:
+            if not page.send(data):  # old sound is of no use: the newest goes out
+                while page.queue.qsize() > 4:
+                    page.queue.get_nowait()
+                page.send(data)
+
+
+def picture(latents: NDArray[np.float32]) -> bytes:
+    """Sampled latents (height, width, K) as a page takes them: a size, a JSON head of that size, a byte for each value.
+
+    Each latent is spread over 0..255 between the ends that the head names.
+    """
+    low, high = latents.min(axis=(0, 1)), latents.max(axis=(0, 1))
+    spread = np.where(high > low, high - low, 1)
+    head = _json(
+        {
+            "type": "picture",
+            "width": latents.shape[1],
+            "height": latents.shape[0],
+            "low": low.astype(float).tolist(),
+            "high": high.astype(float).tolist(),
+        }
+    ).encode()
+    levels = np.rint((latents - low) / spread * 255).astype(np.uint8)
+    return b"".join((struct.pack("<I", len(head)), head, levels.transpose(2, 0, 1).tobytes()))
+
+
+def _row(parameter: Any) -> dict[str, Any]:
+    keys = ("id", "key", "name", "low", "high", "default", "unit", "group", "help")
+    row = {key: getattr(parameter, key) for key in keys}
+    return row | {"choices": list(parameter.choices or ()), "stepped": parameter.stepped}
+
+
+def _json(message: dict[str, Any]) -> str:
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _download(data: bytes, name: str, kind: str) -> Response:
+    safe = plain_name(name).encode("ascii", "replace").decode().replace("?", "_")
+    return Response(data, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{safe}"'})
+
+
+async def _drain(socket: WebSocket) -> None:
+    """Listeners have nothing to say; until they go."""
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass
+
+
+async def _both(*sides: Any) -> None:
+    """Run both until one ends; then the other is ended as well."""
+    tasks = [asyncio.ensure_future(side) for side in sides]
+    done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    for task in done:
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):  # it went while it was sent something
+            task.result()
+
+
+# --- starting -------------------------------------------------------------------------------------------------------
+
+
+def listen(address: str, port: int) -> socket.socket:
+    """A socket that listens; port 0 takes any that is free.
+
+    Raises:
+        InputError: the port is taken.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address, port))
+        listener.listen(128)  # who has the address may call at once
+    except OSError as error:
+        listener.close()
+        raise InputError(f"port {port} cannot be had ({error.strerror or error}): choose another with --port") from None
+    return listener
+
+
+def lan_address() -> str:
+    """This machine's address in its local network, as others see it.
+
+    Raises:
+        InputError: it is in none.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address for documentation: nothing is sent, a route is chosen
+            address: str = probe.getsockname()[0]
+        except OSError:
+            raise InputError("this machine is in no network: play without --lan") from None
+    return address
+
+
+def qr_code(address: str) -> str:
+    """An address as a QR code of block characters, for a terminal."""
+    import segno
+
+    out = io.StringIO()
+    segno.make(address, error="l").terminal(out=out, compact=True)
+    return out.getvalue()
+
+
+def serve(app: ASGIApp, listener: socket.socket) -> None:
+    """Answer until Ctrl-C."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        ws="websockets-sansio",
+        ws_max_size=messages.LARGEST,
+        ws_per_message_deflate=False,
+        h11_max_incomplete_event_size=16 << 10,
+        limit_concurrency=128,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=1,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
