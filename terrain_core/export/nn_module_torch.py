@@ -155,7 +155,7 @@ class NnModule(nn.Module):
         self.normals: int = card.normals_per_frame
         draws_per_frame = math.prod(card.noise_per_frame) if card.noise_per_frame else 0
         self.uniforms: int = draws_per_frame - card.normals_per_frame
-        self.noise_shape: List[int] = list(card.noise_per_frame)
+        self.noise_shape: List[int] = list(card.noise_per_frame) or [0]
         knobs = min(8, card.latent_size)
         self.knobs: int = knobs
         self.level: float = 0.0

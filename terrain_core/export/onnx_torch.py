@@ -262,7 +262,7 @@ class OneFrameDecoder(nn.Module):
             if entry.name == "latents":
                 values["latents"] = torch.zeros(1, card.latent_size)
             elif entry.name == "noise":
-                values["noise"] = torch.zeros(1, *card.noise_per_frame)
+                values["noise"] = torch.zeros(1, *(card.noise_per_frame or (0,)))
             elif dtype in STATE_DTYPES:
                 self.states.append((entry.name, shape, dtype))
                 values[entry.name] = torch.zeros(shape, dtype=dtype)
@@ -349,7 +349,7 @@ def traced(autoencoder: OnnxAutoencoder) -> tuple[Any, tuple[int, int]]:
     card = autoencoder.card
     example = (
         torch.zeros(1, card.latent_size),
-        torch.zeros(1, *card.noise_per_frame),
+        torch.zeros(1, *(card.noise_per_frame or (0,))),
         torch.zeros(single),
         torch.zeros(double, dtype=torch.float64),
     )
