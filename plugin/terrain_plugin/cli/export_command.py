@@ -72,6 +72,10 @@ def export(
             facts |= export_nn(loaded, out, path=str(instrument))
             if not as_json:
                 facts |= {key: ", ".join(facts[key]) for key in ("methods", "attributes")}
+        else:
+            from terrain_core.export.neutone import export_neutone
+
+            facts |= export_neutone(loaded, out, python=python, path=str(instrument))
     if as_json:
         print_json(facts)
     else:
