@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -56,7 +57,7 @@ def export_neutone(
         }
         (folder / "facts.json").write_text(json.dumps(told))
         # Not resolved: the Python of an environment is a link, and by its name it knows its packages.
-        found = _run(os.path.abspath(python or sys.executable), folder)  # noqa: PTH100
+        found = _run(os.path.abspath(shutil.which(python or sys.executable) or str(python)), folder)  # noqa: PTH100
         if not found["neutone_error"] <= MOST_ERROR:
             raise FileError(path, f"Neutone plays it otherwise, by {found['neutone_error']:.1e} of full scale")
         with replacing(Path(out)) as beside:

@@ -6,7 +6,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List  # noqa: UP035  # what TorchScript understands everywhere
+from typing import Any, Dict, List, Union  # noqa: UP035  # what TorchScript understands everywhere
 
 import torch
 from neutone_sdk import WaveformToWaveformBase
@@ -32,6 +32,10 @@ class TerrainInstrument(WaveformToWaveformBase):  # type: ignore[misc]  # neuton
     DELAY: int
     DEEP: bool
     BUFFERS: List[int]
+    # TorchScript looks for annotations in this class alone, not in the one it is derived from.
+    neutone_parameters_metadata: Dict[str, Dict[str, Union[int, float, str, bool, List[str], List[int]]]]
+    remapped_params: Dict[str, Tensor]
+    neutone_parameter_names: List[str]
 
     def get_model_name(self) -> str:
         return self.NAME
