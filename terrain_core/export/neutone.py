@@ -1,5 +1,5 @@
-"""An instrument as a model for Neutone, made by a Python that has neutone_sdk: that package wants an older NumPy than we
-do, so it lives in an environment of its own.
+"""An instrument as a model for Neutone, made by a Python that has neutone_sdk: that package wants an older NumPy than
+we do, so it lives in an environment of its own.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ def _run(python: str, folder: Path) -> dict[str, Any]:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         problem = lines[-1] if lines else f"it ended with {done.returncode}"
         if "ModuleNotFoundError" in problem and "neutone_sdk" in problem:
-            raise InputError(f"{python} has no neutone_sdk: make one with scripts/neutone_env and name it with --python")
+            raise InputError(
+                f"{python} has no neutone_sdk: make one with scripts/neutone_env and name it with --python"
+            )
         raise InputError(f"neutone_sdk in {python} failed: {problem}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

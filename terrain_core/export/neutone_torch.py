@@ -6,7 +6,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List, Union  # noqa: UP035  # what TorchScript understands everywhere
+from typing import Any  # what TorchScript understands everywhere
 
 import torch
 from neutone_sdk import WaveformToWaveformBase
@@ -31,16 +31,16 @@ class TerrainInstrument(WaveformToWaveformBase):  # type: ignore[misc]  # neuton
     CHANNELS: int
     DELAY: int
     DEEP: bool
-    BUFFERS: List[int]
+    BUFFERS: list[int]
     # TorchScript looks for annotations in this class alone, not in the one it is derived from.
-    neutone_parameters_metadata: Dict[str, Dict[str, Union[int, float, str, bool, List[str], List[int]]]]
-    remapped_params: Dict[str, Tensor]
-    neutone_parameter_names: List[str]
+    neutone_parameters_metadata: dict[str, dict[str, int | float | str | bool | list[str] | list[int]]]
+    remapped_params: dict[str, Tensor]
+    neutone_parameter_names: list[str]
 
     def get_model_name(self) -> str:
         return self.NAME
 
-    def get_model_authors(self) -> List[str]:
+    def get_model_authors(self) -> list[str]:
         return ["Latent Terrain"]
 
     def get_model_short_description(self) -> str:
@@ -52,7 +52,7 @@ class TerrainInstrument(WaveformToWaveformBase):  # type: ignore[misc]  # neuton
     def get_technical_description(self) -> str:
         return self.TECHNICAL
 
-    def get_tags(self) -> List[str]:
+    def get_tags(self) -> list[str]:
         return ["instrument", "latent terrain"]
 
     def get_model_version(self) -> str:
@@ -61,8 +61,10 @@ class TerrainInstrument(WaveformToWaveformBase):  # type: ignore[misc]  # neuton
     def is_experimental(self) -> bool:
         return True
 
-    def get_neutone_parameters(self) -> List[Any]:
-        fourth = ("z", "Third dimension of the terrain", 0.5) if self.DEEP else ("intensity", "Half is as it comes", 0.5)
+    def get_neutone_parameters(self) -> list[Any]:
+        fourth = (
+            ("z", "Third dimension of the terrain", 0.5) if self.DEEP else ("intensity", "Half is as it comes", 0.5)
+        )
         told = [("x", "First dimension", 0.5), ("y", "Second dimension", 0.5), ("pressure", "Loudness", 1.0), fourth]
         return [ContinuousNeutoneParameter(name, text, value) for name, text, value in told]
 
@@ -75,11 +77,11 @@ class TerrainInstrument(WaveformToWaveformBase):  # type: ignore[misc]  # neuton
         return self.CHANNELS == 1
 
     @torch.jit.export
-    def get_native_sample_rates(self) -> List[int]:
+    def get_native_sample_rates(self) -> list[int]:
         return [self.SAMPLE_RATE]
 
     @torch.jit.export
-    def get_native_buffer_sizes(self) -> List[int]:
+    def get_native_buffer_sizes(self) -> list[int]:
         return self.BUFFERS
 
     @torch.jit.export
@@ -94,7 +96,7 @@ class TerrainInstrument(WaveformToWaveformBase):  # type: ignore[misc]  # neuton
         """(4, samples) -> (4, frames): as they are where each frame starts."""
         return params[:, :: self.HOP]
 
-    def do_forward_pass(self, x: Tensor, params: Dict[str, Tensor]) -> Tensor:
+    def do_forward_pass(self, x: Tensor, params: dict[str, Tensor]) -> Tensor:
         rows = [params["x"], params["y"], params["pressure"]]
         if self.DEEP:
             rows.append(params["z"])
@@ -104,7 +106,7 @@ class TerrainInstrument(WaveformToWaveformBase):  # type: ignore[misc]  # neuton
 
 
 def main(source: str, facts_file: str, out: str) -> None:
-    facts: Dict[str, Any] = json.loads(Path(facts_file).read_text())
+    facts: dict[str, Any] = json.loads(Path(facts_file).read_text())
     hop, rate = int(facts["hop"]), int(facts["sample_rate"])
     buffers = [hop << k for k in range(16) if k == 0 or hop << k <= LARGEST_BUFFER]
     values = {
@@ -138,7 +140,7 @@ def main(source: str, facts_file: str, out: str) -> None:
     print(json.dumps({**found, "pytorch_version": str(torch.__version__)}))
 
 
-def check(original: Any, saved: str, values: Dict[str, Any]) -> "tuple[float, float]":
+def check(original: Any, saved: str, values: dict[str, Any]) -> "tuple[float, float]":
     """The largest difference between the saved model, loaded and played by Neutone's own wrapper in its native format,
     and the module it was made of, less the wrapper's delay; and the loudest sample.
     """

@@ -42,7 +42,7 @@ def export_nn(instrument: Instrument, out: str | Path, *, path: str = "<instrume
     check = against_engine(instrument, lambda lanes: play(module, lanes), path, MOST_ERROR)
     module.reset()
     with replacing(Path(out)) as beside:
-        torch.jit.save(module, str(beside))  # type: ignore[no-untyped-call]
+        torch.jit.save(module, str(beside))
     return {
         "sample_rate": int(module.sr),
         "hop": int(module.hop),

@@ -4,7 +4,7 @@ TorchScript compiles this file's source: hence plain loops and types, and annota
 """
 
 import math
-from typing import Any, List, Tuple  # noqa: UP035  # what TorchScript understands everywhere
+from typing import Any  # what TorchScript understands everywhere
 
 import torch
 from torch import Tensor, nn
@@ -141,7 +141,7 @@ class NnModule(nn.Module):
     scales: Tensor
     ramp: Tensor
 
-    def __init__(self, terrain: Any, card: Any, decoder: Any, state_sizes: Tuple[int, int], played: int) -> None:
+    def __init__(self, terrain: Any, card: Any, decoder: Any, state_sizes: tuple[int, int], played: int) -> None:
         super().__init__()
         self.terrain_map = TerrainModule(terrain)
         self.decoder = decoder
@@ -155,7 +155,7 @@ class NnModule(nn.Module):
         self.normals: int = card.normals_per_frame
         draws_per_frame = math.prod(card.noise_per_frame) if card.noise_per_frame else 0
         self.uniforms: int = draws_per_frame - card.normals_per_frame
-        self.noise_shape: List[int] = list(card.noise_per_frame) or [0]
+        self.noise_shape: list[int] = list(card.noise_per_frame) or [0]
         knobs = min(8, card.latent_size)
         self.knobs: int = knobs
         self.level: float = 0.0
@@ -197,7 +197,7 @@ class NnModule(nn.Module):
             step = torch.tensor(-math.expm1(-(1000.0 * self.hop / self.sr) / self.glide), dtype=torch.float32)
             kept = self.glided.cache[voice]
             last = kept[1:].clone() if float(kept[0]) > 0.5 else latents[0]
-            rows: List[Tensor] = []
+            rows: list[Tensor] = []
             for k in range(latents.shape[0]):
                 last = last + step * (latents[k] - last)
                 rows.append(last)
@@ -225,9 +225,9 @@ class NnModule(nn.Module):
         if self.normals + self.uniforms > 0:
             drawn = draws(self.seed, first, frames, self.normals, self.uniforms)
         single, double = self.single_state.cache[voice], self.double_state.cache[voice]
-        parts: List[Tensor] = []
+        parts: list[Tensor] = []
         for k in range(frames):
-            noise = drawn[k].reshape([1] + self.noise_shape)
+            noise = drawn[k].reshape([1] + self.noise_shape)  # noqa: RUF005  # TorchScript knows no star
             audio, single, double = self.decoder(latents[k : k + 1], noise, single, double)
             parts.append(audio)
         self.single_state.cache[voice] = single
@@ -273,7 +273,7 @@ class NnModule(nn.Module):
     def play(self, x: Tensor) -> Tensor:
         """Controls (voices, rows, n) -> audio (voices, channels, n * hop)."""
         self._room(x.shape[0])
-        parts: List[Tensor] = []
+        parts: list[Tensor] = []
         for voice in range(x.shape[0]):
             parts.append(self._play(voice, x[voice]))
         return torch.stack(parts)
@@ -285,7 +285,7 @@ class NnModule(nn.Module):
     @torch.jit.export
     def terrain(self, x: Tensor) -> Tensor:
         """Positions (voices, rows, n) in 0..1 -> latents (voices, D, n), as they come from the terrain."""
-        parts: List[Tensor] = []
+        parts: list[Tensor] = []
         for voice in range(x.shape[0]):
             parts.append(self.terrain_map(self._positions(x[voice])).T)
         return torch.stack(parts)
@@ -294,7 +294,7 @@ class NnModule(nn.Module):
     def decode(self, x: Tensor) -> Tensor:
         """Latents (voices, D, n) -> audio (voices, channels, n * hop): the decoder alone."""
         self._room(x.shape[0])
-        parts: List[Tensor] = []
+        parts: list[Tensor] = []
         for voice in range(x.shape[0]):
             latents = x[voice].T
             parts.append(self._decode(voice, torch.where(torch.isfinite(latents), latents, self.mean)))

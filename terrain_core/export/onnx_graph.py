@@ -310,8 +310,9 @@ def readme(facts: dict[str, Any]) -> str:
     rate = facts["sample_rate"] / facts["hop"]
     return f"""# An instrument of Latent Terrain as one ONNX graph
 
-`instrument.onnx` (operator set {OPSET}) turns points into audio: {facts["channels"]} channel(s) at {facts["sample_rate"]} Hz, \
-{facts["hop"]} samples a frame ({rate:.2f} frames a second), {facts["delay"]} samples late. `instrument.json` says the same to programs.
+`instrument.onnx` (operator set {OPSET}) turns points into audio: {facts["channels"]} channel(s) at
+{facts["sample_rate"]} Hz, {facts["hop"]} samples a frame ({rate:.2f} frames a second), {facts["delay"]} samples late.
+`instrument.json` says the same to programs.
 
 | input | type and shape | meaning |
 |---|---|---|
@@ -322,13 +323,15 @@ def readme(facts: dict[str, Any]) -> str:
 |---|---|---|
 | audio | float32 ({facts["channels"]}, frames * {facts["hop"]}) | below 2.0 (6 dB over full scale), whatever comes in |
 
-Any number of frames a call, at least one. States: zeros at the start of a stream; what comes out goes in with the next call.
+Any number of frames a call, at least one. States: zeros at the start of a stream; what comes out goes in with the next
+call.
 
 | state, input | output | type | shape |
 |---|---|---|---|
 {rows}{noise_text}
-Checked over {facts["checked_frames"]} frames against the engine with its terrain in double precision, as here: they differ by \
-{facts["error"]:.1e} of full scale; from the engine as it plays, with its terrain in single precision, by {facts["engine_error"]:.1e}.
+Checked over {facts["checked_frames"]} frames against the engine with its terrain in double precision, as it is here:
+they differ by {facts["error"]:.1e} of full scale; from the engine as it plays, its terrain in single precision, by
+{facts["engine_error"]:.1e}.
 """
 
 

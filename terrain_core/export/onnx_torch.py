@@ -56,7 +56,8 @@ def _gather(values: list[Any], attributes: Attributes) -> Tensor:
     axis = int(attributes.get("axis", 0)) % data.dim()
     index = torch.where(index < 0, index + data.shape[axis], index)
     picked = data.index_select(axis, index.reshape(-1))
-    return picked.reshape([*data.shape[:axis], *index.shape, *data.shape[axis + 1 :]])
+    shaped: Tensor = picked.reshape([*data.shape[:axis], *index.shape, *data.shape[axis + 1 :]])
+    return shaped
 
 
 def _gather_elements(values: list[Any], attributes: Attributes) -> Tensor:
@@ -142,7 +143,8 @@ def _constant_of_shape(values: list[Any], attributes: Attributes) -> Tensor:
 
 def _expand(values: list[Any], attributes: Attributes) -> Tensor:
     data, shape = values[0], _ints(values[1])
-    return data.expand(torch.broadcast_shapes(data.shape, shape))  # type: ignore[no-any-return]
+    both = torch.broadcast_shapes(data.shape, shape)  # type: ignore[no-untyped-call]
+    return data.expand(both)  # type: ignore[no-any-return]
 
 
 def _transpose(values: list[Any], attributes: Attributes) -> Tensor:
@@ -269,7 +271,9 @@ class OneFrameDecoder(nn.Module):
             else:
                 raise FileError(autoencoder.path, f"its state {entry.name} is of type {dtype}", position=DECODER)
         moving = set(values) - {""}
-        constants = {entry.name: torch.from_numpy(np.array(numpy_helper.to_array(entry))) for entry in graph.initializer}
+        constants = {
+            entry.name: torch.from_numpy(np.array(numpy_helper.to_array(entry))) for entry in graph.initializer
+        }
         values.update(constants)
         self.nodes: list[Node] = []
         for raw in graph.node:
@@ -355,4 +359,5 @@ def traced(autoencoder: OnnxAutoencoder) -> tuple[Any, tuple[int, int]]:
     )
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # that shapes become constants, which is what is wanted
-        return torch.jit.trace(decoder, example, check_trace=False), (single, double)
+        made = torch.jit.trace(decoder, example, check_trace=False)  # type: ignore[no-untyped-call]
+    return made, (single, double)

@@ -61,7 +61,8 @@ class ExactTerrain(Terrain):
             hidden = hidden @ weights[f"{layer}.weight"].T + weights[f"{layer}.bias"]
             if layer != "fc_out":
                 hidden = np.maximum(hidden, 0) + weights[f"prelu{number}.weight"] * np.minimum(hidden, 0)
-        return np.clip(hidden.astype(np.float32), -LATENT_LIMIT, LATENT_LIMIT)
+        clipped: FloatArray = np.clip(hidden.astype(np.float32), -LATENT_LIMIT, LATENT_LIMIT)
+        return clipped
 
 
 def in_double_precision(instrument: Instrument) -> Instrument:
@@ -95,7 +96,7 @@ def engine_output(instrument: Instrument, lanes: Mapping[str, NDArray[np.float64
 
 CHECKED_FRAMES = 32
 MOST_ENGINE_ERROR = 1e-2
-"""From the engine as it plays, of full scale: what rounding in the terrain may have led to by the last frame checked."""
+"""From the engine as it plays, of full scale: what rounding in the terrain may have led to by the last frame."""
 
 Lanes = dict[str, NDArray[np.float64]]
 

@@ -19,13 +19,16 @@ def export(
             "--out",
             "-o",
             metavar="OUT",
-            help="A folder for --onnx, a .ts for --nn, a .nm for --neutone.",
+            help="A folder for --onnx, a .ts for --nn, a .nm for --neutone, a .json for --dataset.",
             show_default=False,
         ),
     ],
     onnx: Annotated[bool, typer.Option("--onnx", help="One ONNX graph, for programs of your own.")] = False,
     nn: Annotated[bool, typer.Option("--nn", help="One TorchScript, for nn~ in Max and Pure Data.")] = False,
     neutone: Annotated[bool, typer.Option("--neutone", help="A model for the plugin Neutone FX.")] = False,
+    dataset: Annotated[
+        bool, typer.Option("--dataset", help="Coordinates and latents of its sounds, for nn.terrain~ in Max.")
+    ] = False,
     python: Annotated[
         Path | None,
         typer.Option(
@@ -39,24 +42,27 @@ def export(
 ) -> None:
     """Take an instrument to where Latent Terrain is not: terrain and decoder in one file.
 
-    The result is played against the engine before it is written.
+    What plays is played against the engine before it is written.
 
     \b
     Examples:
       terrain export --onnx drums.terrain -o drums-onnx
       terrain export --nn drums.terrain -o drums.ts
       terrain export --neutone drums.terrain -o drums.nm --python .cache/neutone-venv/bin/python
+      terrain export --dataset drums.terrain -o drums.json
     """
     from terrain_core.instrument import Instrument
 
-    if onnx + nn + neutone != 1:
-        raise InputError("say one of --onnx, --nn and --neutone")
+    if onnx + nn + neutone + dataset != 1:
+        raise InputError("say one of --onnx, --nn, --neutone and --dataset")
     if python is not None and not neutone:
         raise InputError("--python is for --neutone")
     if nn:
         check_suffix(out, ".ts")
     if neutone:
         check_suffix(out, ".nm")
+    if dataset:
+        check_suffix(out, ".json")
     loaded = Instrument.load(instrument)
     facts: dict[str, Any] = {"out": str(out)}
     with interruptible(f"{out} was not written"):
@@ -72,6 +78,12 @@ def export(
             facts |= export_nn(loaded, out, path=str(instrument))
             if not as_json:
                 facts |= {key: ", ".join(facts[key]) for key in ("methods", "attributes")}
+        elif dataset:
+            from terrain_plugin.cli.instrument_commands import pairs_of_map, write_dataset
+
+            pairs = pairs_of_map(instrument, loaded, loaded.terrain)
+            write_dataset(out, pairs)
+            facts |= {"sounds": len(pairs.lengths), "frames": len(pairs)}
         else:
             from terrain_core.export.neutone import export_neutone
 
