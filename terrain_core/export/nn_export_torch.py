@@ -38,10 +38,16 @@ def export_nn(instrument: Instrument, out: str | Path, *, path: str = "<instrume
         FileError: the instrument cannot be exported, the module differs from the engine by more than `MOST_ERROR`, or
             it cannot be written.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is old, but nn~ takes nothing else
+        return _exported(instrument, Path(out), path)
+
+
+def _exported(instrument: Instrument, out: Path, path: str) -> dict[str, Any]:
     module = scripted(instrument, path)
     check = against_engine(instrument, lambda lanes: play(module, lanes), path, MOST_ERROR)
     module.reset()
-    with replacing(Path(out)) as beside:
+    with replacing(out) as beside:
         torch.jit.save(module, str(beside))
     return {
         "sample_rate": int(module.sr),
