@@ -7,12 +7,12 @@ decoder computes what it computes in the engine, bit for bit. State goes in and 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from terrain_core.autoencoders import OnnxAutoencoder, noise
 from terrain_core.autoencoders.onnx_autoencoder import DECODER, Card
@@ -20,7 +20,7 @@ from terrain_core.autoencoders.protocol import Audio
 from terrain_core.autoencoders.runtime import ort
 from terrain_core.engine.player import CEILING
 from terrain_core.errors import FileError
-from terrain_core.export.parts import PLAYED, Check, against_engine, playable_parts
+from terrain_core.export.parts import PLAYED, Check, Lanes, against_engine, playable_parts
 from terrain_core.instrument import Instrument
 from terrain_core.safe_write import replacing
 from terrain_core.terrain import Terrain
@@ -338,24 +338,35 @@ they differ by {facts["error"]:.1e} of full scale; from the engine as it plays, 
 # Playing
 
 
-def play(graph: bytes, facts: dict[str, Any], lanes: dict[str, NDArray[np.float64]], seed: int = 0) -> Audio:
+class Player:
+    """A graph at play, with the engine's noise: its states go in and out here."""
+
+    def __init__(self, graph: bytes, facts: dict[str, Any], seed: int = 0) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._facts, self._seed, self._frame = facts, seed, 0
+        self._outputs = ["audio", *(entry["output"] for entry in facts["states"])]
+        self._state = {entry["input"]: np.zeros(entry["shape"], entry["type"]) for entry in facts["states"]}
+
+    def play(self, lanes: Lanes) -> Audio:
+        """The next frames in one call: lanes (frames,) each -> (channels, frames * hop)."""
+        pressure = lanes["pressure"].astype(np.float32)
+        coordinates = np.stack([lanes[key] for key in self._facts["coordinates"]], axis=1).astype(np.float32)
+        feed: dict[str, Any] = {"coordinates": coordinates, "pressure": pressure, **self._state}
+        shape, normals, frames = self._facts["noise_per_frame"], self._facts["normals_per_frame"], len(pressure)
+        if shape:
+            drawn = noise.mixed(self._seed, self._frame, frames, normals, math.prod(shape) - normals)
+            feed["noise"] = drawn.reshape(frames, *shape)
+        audio, *after = self._session.run(self._outputs, feed)
+        self._state = dict(zip(self._state, after, strict=True))
+        self._frame += frames
+        return cast(Audio, audio)
+
+
+def play(graph: bytes, facts: dict[str, Any], lanes: Lanes, seed: int = 0) -> Audio:
     """Play a graph frame by frame from a clean start, with the engine's noise: (channels, frames * hop)."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    state = {entry["input"]: np.zeros(entry["shape"], entry["type"]) for entry in facts["states"]}
-    outputs = ["audio", *(entry["output"] for entry in facts["states"])]
-    coordinates = np.stack([lanes[key] for key in facts["coordinates"]], axis=1).astype(np.float32)
-    pressure = lanes["pressure"].astype(np.float32)
-    normals = facts["normals_per_frame"]
-    parts = []
-    for k in range(len(pressure)):
-        feed: dict[str, Any] = {"coordinates": coordinates[k : k + 1], "pressure": pressure[k : k + 1], **state}
-        if facts["noise_per_frame"]:
-            drawn = noise.mixed(seed, k, 1, normals, int(np.prod(facts["noise_per_frame"])) - normals)
-            feed["noise"] = drawn.reshape(1, *facts["noise_per_frame"])
-        audio, *after = session.run(outputs, feed)
-        state = dict(zip(state, after, strict=True))
-        parts.append(audio)
-    return np.concatenate(parts, axis=1)
+    player = Player(graph, facts, seed)
+    frames = range(len(lanes["pressure"]))
+    return np.concatenate([player.play({key: v[k : k + 1] for key, v in lanes.items()}) for k in frames], axis=1)
