@@ -1,5 +1,6 @@
-// Plays an exported instrument: player instrument.onnx FRAMES > audio.f32 (mono or interleaved by channel and frame, float32).
-// A circle in x and y, full pressure; one frame a call. States begin as zeros, and each `name_out` goes in again as `name`.
+// Plays an exported instrument: player instrument.onnx FRAMES > audio.f32 (float32; of each frame one channel after the
+// other). Its noise is uniform, which suits the built-in decoder; what a RAVE wants, the export's README says.
+// A circle in x and y, full pressure; one frame a call. States begin as zeros; each `name_out` goes in again as `name`.
 #ifdef REAL_HEADER
 #include <onnxruntime_c_api.h>
 #else
@@ -13,8 +14,13 @@
 #include <vector>
 
 static const OrtApi* api = OrtGetApiBase()->GetApi(17);
-static void check(OrtStatus* status) { if (status) { std::fprintf(stderr, "%s\n", api->GetErrorMessage(status)); std::exit(1); } }
-static float random_value() { static uint32_t x = 1; x = x * 1664525u + 1013904223u; return float(x >> 8) / 16777216.0f; }
+static void check(OrtStatus* status) {
+    if (status) { std::fprintf(stderr, "%s\n", api->GetErrorMessage(status)); std::exit(1); }
+}
+static float random_value() {
+    static uint32_t x = 1;
+    return float((x = x * 1664525u + 1013904223u) >> 8) / 16777216.0f;
+}
 
 int main(int, char** arguments) {
     OrtEnv* env; OrtSessionOptions* options; OrtSession* session; OrtAllocator* allocator; size_t count;
@@ -27,7 +33,8 @@ int main(int, char** arguments) {
     std::vector<OrtValue*> inputs(count);
     std::vector<size_t> sizes(count);
     for (size_t i = 0; i < count; ++i) {  // every input as zeros, for one frame
-        char* name; OrtTypeInfo* type; const OrtTensorTypeAndShapeInfo* info; ONNXTensorElementDataType kind; size_t axes; void* data;
+        char* name; OrtTypeInfo* type; const OrtTensorTypeAndShapeInfo* info;
+        ONNXTensorElementDataType kind; size_t axes; void* data;
         check(api->SessionGetInputName(session, i, allocator, &name));
         check(api->SessionGetInputTypeInfo(session, i, &type));
         check(api->CastTypeInfoToTensorInfo(type, &info));
@@ -41,7 +48,8 @@ int main(int, char** arguments) {
         check(api->GetTensorMutableData(inputs[i], &data));
         std::memset(data, 0, sizes[i] * (kind == ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE ? 8 : 4));
         names.push_back(name);
-        if (names[i] != "coordinates" && names[i] != "pressure" && names[i] != "noise") outputs.push_back(names[i] + "_out");
+        if (names[i] != "coordinates" && names[i] != "pressure" && names[i] != "noise")
+            outputs.push_back(names[i] + "_out");
     }
     std::vector<const char*> in, out;
     for (auto& name : names) in.push_back(name.c_str());
@@ -50,7 +58,8 @@ int main(int, char** arguments) {
         for (size_t i = 0; i < count; ++i) {
             float* data; check(api->GetTensorMutableData(inputs[i], (void**)&data));
             for (size_t n = 0; n < sizes[i]; ++n) {
-                if (names[i] == "coordinates") data[n] = float(0.5 + 0.3 * std::sin(0.05 * frame + 1.5707963 * double(n)));
+                if (names[i] == "coordinates")
+                    data[n] = float(0.5 + 0.3 * std::sin(0.05 * frame + 1.5707963 * double(n)));
                 if (names[i] == "pressure") data[n] = 1.0f;
                 if (names[i] == "noise") data[n] = random_value();
             }
@@ -64,6 +73,9 @@ int main(int, char** arguments) {
         std::fwrite(audio, 4, samples, stdout);
         api->ReleaseValue(results[0]);
         for (size_t i = 0, next = 1; i < count; ++i)
-            if (next < out.size() && names[i] + "_out" == outputs[next]) { api->ReleaseValue(inputs[i]); inputs[i] = results[next++]; }
+            if (next < out.size() && names[i] + "_out" == outputs[next]) {
+                api->ReleaseValue(inputs[i]);
+                inputs[i] = results[next++];
+            }
     }
 }

@@ -1,5 +1,6 @@
-// Plays an exported instrument: node player.mjs FOLDER FRAMES > audio.f32. In a browser, import "onnxruntime-web" and fetch the files.
-// A circle in x and y, full pressure; one frame a call. States begin as zeros, and each output of a state goes in again.
+// Plays an exported instrument: node player.mjs FOLDER FRAMES > audio.f32
+// In a browser, import "onnxruntime-web" and fetch the files.
+// A circle in x and y, full pressure; one frame a call. States begin as zeros; what comes out of one goes in again.
 import { readFileSync, writeSync } from "node:fs";
 import ort from "onnxruntime-node";
 
@@ -7,7 +8,8 @@ const [folder, frames] = process.argv.slice(2);
 const facts = JSON.parse(readFileSync(`${folder}/instrument.json`));
 const session = await ort.InferenceSession.create(`${folder}/instrument.onnx`);
 const size = (shape) => shape.reduce((a, b) => a * b, 1);
-const floats = (shape, value) => new ort.Tensor("float32", Float32Array.from({ length: size(shape) }, (_, n) => value(n)), shape);
+const floats = (shape, value) =>
+  new ort.Tensor("float32", Float32Array.from({ length: size(shape) }, (_, n) => value(n)), shape);
 let x = 1;
 const random = () => ((x = (Math.imul(x, 1664525) + 1013904223) >>> 0) >>> 8) / 16777216;
 const feeds = {};

@@ -152,13 +152,14 @@ def check(original: Any, saved: str, values: dict[str, Any]) -> "tuple[float, fl
     lanes = torch.rand(4, frames, generator=torch.Generator().manual_seed(0))
     lanes[3] = 0.5
     params = lanes.repeat_interleave(hop, 1)
-    silence = torch.zeros(1, buffer)
+    silence = torch.zeros(values["CHANNELS"], buffer)  # as many channels as go in come out
     parts = [model.forward(silence, params[:, k : k + buffer]).clone() for k in range(0, frames * hop, buffer)]
     played = torch.cat(parts, 1)
     original.reset()
     expected = original.play(lanes[None, : 4 if values["DEEP"] else 3])[0]
     delay = int(model.calc_buffering_delay_samples())
     compared = played[:, delay:]
+    assert len(compared) == len(expected)
     return float((compared - expected[:, : compared.shape[1]]).abs().max()), float(expected.abs().max())
 
 
