@@ -79,6 +79,18 @@ def test_an_export_that_is_wrong_is_not_written(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("off", "fits"), [(5e-6, True), (2e-5, False)])
+def test_the_limit_is_what_is_said(off, fits):
+    def player(lanes):
+        return exact(forest(), lanes) + np.float32(off)
+
+    if fits:
+        assert 4e-6 < parts.against_engine(forest(), player, "x", 1e-5).error < 6e-6
+    else:
+        with pytest.raises(FileError, match=r"by 2\.0e-05 of full scale \(at most 1e-05\)"):
+            parts.against_engine(forest(), player, "x", 1e-5)
+
+
 def test_only_a_terrain_before_a_bundle_can_be_exported():
     with pytest.raises(FileError, match="has no terrain"):
         onnx_graph.make_graph(Instrument(forest().autoencoder, None, forest().sound_map))
@@ -174,6 +186,8 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     with pytest.raises(FileError, match="is no export"):
         onnx_graph.export_onnx(forest(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    (tmp_path / "mine.txt").unlink()
+    onnx_graph.export_onnx(forest(), tmp_path)  # an empty one is taken
 
 
 def circle(folder: Path, frames: int) -> np.ndarray:
