@@ -1,6 +1,7 @@
 # make demo     render the example project to out/demo, with pictures
 # make test     format, lint, types, tests: what the CI runs
 # make rave-env   the package that RAVE models come from, in an environment of its own, and small models for the tests
+# make neutone-env   neutone_sdk in an environment of its own, for `terrain export --neutone`
 # make native   compile the VST3 and CLAP plugins into build/native
 # make test-slow  what takes minutes: the plugin under the sanitizers, ten thousand random sequences
 # make fuzz     a million damaged projects, and a million other damaged inputs (an hour or two)
@@ -25,7 +26,7 @@ ARDOUR := /usr/bin/ardour7-lua
 CHROMIUM := /usr/bin/chromium
 export PYTHON  # make PYTHON=/path/to/python3.12
 
-.PHONY: demo test test-slow fuzz native bench docs format train rave-env
+.PHONY: demo test test-slow fuzz native bench docs format train rave-env neutone-env
 demo: $(READY)
 	$(BIN)/terrain demo
 
@@ -45,6 +46,9 @@ native: $(READY) $(HEADERS)
 
 rave-env: $(READY)
 	@scripts/rave_env
+
+neutone-env: $(READY)
+	@scripts/neutone_env
 
 fuzz: $(READY)
 	$(BIN)/python tests/terrain_daws/fuzz.py

@@ -8,6 +8,7 @@ from terrain_plugin.cli import (
     attribute_commands,
     daw_commands,
     explorer_commands,
+    export_command,
     instrument_commands,
     loop_commands,
     map_command,
@@ -39,6 +40,7 @@ app.command()(instrument_commands.info)
 app.command("map")(map_command.map_)
 app.command()(instrument_commands.fit)
 app.command()(instrument_commands.convert)
+app.command()(export_command.export)
 app.command()(explorer_commands.morph)
 app.command()(explorer_commands.walk)
 app.command()(explorer_commands.vary)

@@ -165,7 +165,7 @@ def build(
             complain(f"left out: {error}")
         built.instrument.save(out, embed_autoencoder=embed, preview=instrument_png)
         if dataset:
-            _write_dataset(dataset, built.pairing)
+            write_dataset(dataset, built.pairing)
     facts = {
         "out": str(out),
         "sounds": len(built.pairing.lengths),
@@ -272,7 +272,7 @@ def fit(
     terrain: Terrain | None = None
     if dataset.suffix.lower() == INSTRUMENT:
         instrument, terrain = open_terrain(dataset)
-        pairs = _pairs_of_map(dataset, instrument, terrain)
+        pairs = pairs_of_map(dataset, instrument, terrain)
     else:
         pairs = _pairs_of_dictionary(dataset, pairing)
     if start:
@@ -509,15 +509,20 @@ def _pairs_of_dictionary(dataset: Path, pairing: str) -> Pairing:
         raise FileError(dataset, str(error)) from error
 
 
-def _pairs_of_map(file: Path, instrument: Instrument | None, terrain: Terrain | None) -> Pairing:
-    """The frames on an instrument's sound map, at their places in its terrain's bounds."""
+def pairs_of_map(file: Path, instrument: Instrument | None, terrain: Terrain | None) -> Pairing:
+    """The frames on an instrument's sound map, sound by sound, at their places in its terrain's bounds."""
+    from itertools import groupby
+
     from terrain_core.pairing import Pairing
 
     sound_map = instrument.sound_map if instrument is not None else None
     if sound_map is None or terrain is None:
         raise FileError(file, "has no terrain with a sound map to learn from", hint="give a dataset (JSON) instead")
     low, high = terrain.bounds[:2].T
-    return Pairing(low + sound_map.positions * (high - low), sound_map.latents, (len(sound_map),), (file.stem,))
+    names = sound_map.names or (file.stem,) * len(sound_map)
+    runs = [(name, len(list(run))) for name, run in groupby(names)]
+    coordinates = low + sound_map.positions * (high - low)
+    return Pairing(coordinates, sound_map.latents, tuple(n for _, n in runs), tuple(name for name, _ in runs))
 
 
 def _new_terrain(
@@ -541,7 +546,7 @@ def _new_terrain(
     )
 
 
-def _write_dataset(path: Path, pairs: Pairing) -> None:
+def write_dataset(path: Path, pairs: Pairing) -> None:
     import numpy as np
 
     from terrain_core.trajectories import LatentTrajectory, MaxDictionary, SpatialTrajectory, write_dictionary
