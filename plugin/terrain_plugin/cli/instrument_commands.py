@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from terrain_core.pairing import Pairing
     from terrain_core.terrain import Terrain
     from terrain_core.terrain.fit import FitReport
+    from terrain_core.trajectories import EncodeSettings
 
 INSTRUMENT, NN_TERRAIN = ".terrain", ".pt"
 
@@ -85,6 +86,39 @@ SampleRate = Annotated[
 ]
 
 
+CacheFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        help="Where latents are kept. Default: in $XDG_CACHE_HOME or ~/.cache.",
+        show_default=False,
+    ),
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Encode every sound anew, and keep nothing.")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Encode on the Dask cluster of this scheduler, e.g. tcp://host:8786.",
+        show_default=False,
+    ),
+]
+
+
+def encode_settings(
+    cache: Path | None, no_cache: bool, scheduler: str | None, jobs: int | None = None
+) -> EncodeSettings:
+    """What the options about encoding come to; `jobs` None: as many as there are cores."""
+    from terrain_core.trajectories import EncodeSettings, LatentCache
+    from terrain_core.trajectories.latent_cache import default_folder
+
+    if no_cache and cache is not None:
+        raise InputError("--cache and --no-cache contradict each other")
+    kept = None if no_cache else LatentCache(cache or default_folder())
+    return EncodeSettings(kept, jobs or _cores(), scheduler)
+
+
 class LayoutName(enum.StrEnum):
     timeline = "timeline"
     packed = "packed"
@@ -119,13 +153,17 @@ def build(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out files that cannot be read.")] = False,
     seed: Seed = 0,
     sample_rate: SampleRate = None,
+    cache: CacheFolder = None,
+    no_cache: NoCache = False,
+    scheduler: Scheduler = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Make an instrument out of sounds.
 
     The sounds are laid out in the control space, and a terrain is learned
-    through them. Ctrl-C while it learns keeps what was learned so far.
+    through them. Ctrl-C while it learns keeps what was learned so far; what
+    was encoded is kept in a cache and is not encoded again.
 
     \b
     Examples:
@@ -140,7 +178,7 @@ def build(
     from terrain_core.terrain.fit import FitSettings
 
     check_suffix(out, INSTRUMENT)
-    decoder = _autoencoder(autoencoder, yes, sample_rate, remember=True)
+    decoder = open_autoencoder(autoencoder, yes, sample_rate, remember=True)
     if embed and not hasattr(decoder, "to_bytes"):
         raise InputError(
             f"{autoencoder} cannot be put into an instrument: convert it first (terrain convert), or leave --embed out"
@@ -148,6 +186,7 @@ def build(
     fit = FitSettings(
         epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, device=device, threads=_cores(), seed=seed
     )
+    encoding = encode_settings(cache, no_cache, scheduler)
     settings = BuildSettings(layout.value, gauss_scale, width, features, fit, skip_bad, seed)
     with (
         interruptible(f"{out} was not written"),
@@ -160,7 +199,7 @@ def build(
             if stage == "encoding" and stop.is_set():  # nothing is learned yet that could be kept
                 raise KeyboardInterrupt
 
-        built = build_instrument(audio, decoder, settings, progress=show, stop=stop)
+        built = build_instrument(audio, decoder, settings, encoding=encoding, progress=show, stop=stop)
         for error in built.left_out:
             complain(f"left out: {error}")
         built.instrument.save(out, embed_autoencoder=embed, preview=instrument_png)
@@ -201,7 +240,7 @@ def info(
     if file.is_dir() or file.suffix.lower() == ".zip" or (is_torchscript(file) and not _is_nn_terrain(file)):
         facts: dict[str, Any] = {
             "file": str(file),
-            **_autoencoder_facts(_autoencoder(str(file), yes, sample_rate, remember=True)),
+            **_autoencoder_facts(open_autoencoder(str(file), yes, sample_rate, remember=True)),
         }
         if as_json:
             print_json(facts)
@@ -368,7 +407,7 @@ def _is_nn_terrain(file: Path) -> bool:
     return file.suffix.lower() == NN_TERRAIN
 
 
-def _autoencoder(
+def open_autoencoder(
     name: str, yes: bool, sample_rate: int | None = None, *, remember: bool = False
 ) -> OnnxAutoencoder | NnTildeAutoencoder:
     """An autoencoder by name or path; before a TorchScript is opened, its owner is asked.
@@ -493,7 +532,7 @@ def _write(terrain: Terrain, instrument: Instrument | None, out: Path, autoencod
     from terrain_core.notebook import instrument_png
 
     if instrument is None:
-        instrument = Instrument(_autoencoder(autoencoder, yes=False, remember=True), terrain)
+        instrument = Instrument(open_autoencoder(autoencoder, yes=False, remember=True), terrain)
     instrument.terrain = terrain
     instrument.save(out, preview=instrument_png)
 
