@@ -14,7 +14,7 @@ from terrain_core.errors import FileError
 from terrain_core.trajectories.encode import latents_of_file
 
 
-class BundlePlugin(WorkerPlugin):
+class BundlePlugin(WorkerPlugin):  # type: ignore[misc]  # Dask's class is of no known type
     """An autoencoder, opened once per worker."""
 
     def __init__(self, bundle: bytes) -> None:

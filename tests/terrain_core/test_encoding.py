@@ -185,7 +185,7 @@ def test_no_scheduler_is_said_in_a_line(corpus, monkeypatch):
     from terrain_core.trajectories import cluster as module
 
     monkeypatch.setattr(module, "WORKERS_WITHIN_S", 0.5)
-    with pytest.raises(InputError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
+    with pytest.raises(InputError, match="no Dask scheduler answers"):
         encode_files(corpus, autoencoders.load("builtin"), settings=EncodeSettings(scheduler="tcp://127.0.0.1:9"))
     with pytest.raises(InputError, match="convert it first"):
         encode_files(corpus, Counting(), settings=EncodeSettings(scheduler="tcp://127.0.0.1:9"))
