@@ -40,6 +40,23 @@ class Codec(ABC):
     encoder_settles = 0
     frames_per_call = 1
     noise_per_frame: tuple[int, ...] = ()
+    compared_from = 0
+    """Frame from which the seam error is measured, where the decoder never equals the original."""
+    encoder_is_ours = False
+    """Whether the encoder gives, by its windows, something else than the original would."""
+    latents_from_zero = False
+    """Whether the last latent is a loudness."""
+    most_codebooks = 0
+    statistics_from = "of the codebooks, as though each code were as likely as any; not measured on any sounds"
+
+    @property
+    def checked_frames(self) -> int:
+        """How many frames a conversion is checked with."""
+        return max(self.settles or self.compared_from, self.encoder_settles) + 2 * self.context + 24
+
+    def decode_with(self, latents: Tensor, noise: Tensor) -> Tensor:
+        """As `decode`, with these draws, where it draws any."""
+        return self.decode(latents)
 
     def __init__(self, model: Any, codebooks: int) -> None:
         self.model, self.codebooks = plain(model), codebooks
@@ -115,9 +132,12 @@ class EncodecCodec(Codec):
         self.latent_size = int(config.hidden_size) + self.scaled
         self.normed = config.norm_type == "time_group_norm"
         self.window = max(1, round(NORM_WINDOW_S * self.sample_rate / self.hop)) if self.normed else 0
+        self.latents_from_zero = self.scaled
+        self.most_codebooks = len(model.quantizer.layers)
         if self.normed or not self.causal:
-            self.settles = None
-            self.context = 16 if not self.normed else self.window // 2
+            self.settles, self.encoder_is_ours = None, True
+            self.context = self.window // 2 if self.normed else 16
+            self.compared_from = self.window
         for module in model.modules():
             # The original begins with its own mirror image, which is not known yet when a stream begins.
             if type(module).__name__ == "EncodecConv1d":
@@ -150,7 +170,7 @@ class EncodecCodec(Codec):
             return latents
         scale = audio.mean(0).square().mean().sqrt() + 1e-8
         latents = self.model.encoder(audio[None] / scale)[0].T
-        return torch.cat([latents, scale.expand(len(latents), 1)], 1)
+        return torch.cat([latents, scale * torch.ones_like(latents[:, :1])], 1)
 
     def statistics(self) -> tuple[Tensor, Tensor]:
         mean, std = _spread(self.books())
@@ -247,6 +267,7 @@ class DacCodec(Codec):
         self.hop, self.latent_size = math.prod(config.downsampling_ratios), int(config.hidden_size)
         self.context = _context(config.downsampling_ratios, self.hop)
         self.settles = self.encoder_settles = 2 * self.context
+        self.most_codebooks = len(model.quantizer.quantizers)
 
     def decoder(self) -> StreamedGraph:
         return SnakeDecoderGraph(self)
@@ -278,6 +299,8 @@ class DacCodec(Codec):
 
 
 class OobleckCodec(Codec):
+    statistics_from = "0 and 1, what the kind of model has by construction; not measured on any sounds"
+
     def __init__(self, model: Any, codebooks: int) -> None:
         super().__init__(model, codebooks)
         config = model.config
@@ -357,6 +380,8 @@ class MimiCodec(Codec):
         ]
         self.width = int(config.vector_quantization_hidden_dimension)
         self.latent_size = 2 * self.width
+        self.most_codebooks = int(config.num_quantizers)
+        self.window = int(config.sliding_window)
         if not config.use_causal_conv:
             raise NotImplementedError("convolutions that look ahead")
 
@@ -365,6 +390,11 @@ class MimiCodec(Codec):
 
     def encoder(self) -> StreamedGraph:
         return MimiEncoderGraph(self)
+
+    @property
+    def checked_frames(self) -> int:
+        """Enough to fill the transformer's window (two steps a frame) and to go beyond it."""
+        return self.window // 2 + 24
 
     def to_model(self, latents: Tensor) -> Tensor:
         """Latents (n, D) -> what the decoder takes, (1, C, n)."""
