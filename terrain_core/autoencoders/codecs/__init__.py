@@ -111,7 +111,9 @@ def licence_of(folder: Path) -> str:
     readme = folder / "README.md"
     if readme.is_file():
         header = re.match(r"---\n(.*?)\n---", readme.read_text(encoding="utf-8", errors="replace"), re.DOTALL)
-        named = dict(re.findall(r"^(license(?:_name)?):\s*[\"']?([^\s\"'#]+)", header[1], re.MULTILINE)) if header else {}
+        named = (
+            dict(re.findall(r"^(license(?:_name)?):\s*[\"']?([^\s\"'#]+)", header[1], re.MULTILINE)) if header else {}
+        )
         if named.get("license", "other") != "other":
             return str(named["license"])
         if "license_name" in named:
@@ -133,7 +135,7 @@ def forbids(licence: str) -> str:
         found.append("commercial use")
     if "-nd" in plain:
         found.append("passing on changed versions, a converted one among them")
-    if "stable" in plain and "commun" in plain or "stability" in plain:
+    if ("stable" in plain and "commun" in plain) or "stability" in plain:
         found.append("commercial use above the yearly revenue it states, without another licence")
     if found:
         return ", ".join(found)

@@ -61,6 +61,7 @@ class Codec(ABC):
     def __init__(self, model: Any, codebooks: int) -> None:
         self.model, self.codebooks = plain(model), codebooks
 
+    model: Any
     sample_rate: int
     channels: int
     hop: int
@@ -258,7 +259,13 @@ class WindowedEncoder(StreamedGraph):
 # DAC and Oobleck, which share their shape
 
 
+FRAMES_PER_CALL = 8
+"""Of decoders whose weights are many times larger than any cache: a frame alone takes three times as long."""
+
+
 class DacCodec(Codec):
+    frames_per_call = FRAMES_PER_CALL
+
     def __init__(self, model: Any, codebooks: int) -> None:
         super().__init__(model, codebooks)
         config = model.config
@@ -299,6 +306,7 @@ class DacCodec(Codec):
 
 
 class OobleckCodec(Codec):
+    frames_per_call = FRAMES_PER_CALL
     statistics_from = "0 and 1, what the kind of model has by construction; not measured on any sounds"
 
     def __init__(self, model: Any, codebooks: int) -> None:

@@ -109,6 +109,10 @@ class Walk:
 class StreamedGraph(nn.Module):
     """A model as a function of an input and caches. Subclasses say how to walk it."""
 
+    model: Any
+    """The original's modules, of other packages' classes."""
+    layers: Any
+
     def __init__(self) -> None:
         super().__init__()
         self.shapes: list[tuple[int, ...]] = []
@@ -144,6 +148,8 @@ class Transformer(nn.Module):
     The keys are kept as they were before the rotation: positions count from the window's first, which is the same to
     an attention that knows differences only, and never grows.
     """
+
+    model: Any
 
     def __init__(self, model: Any) -> None:
         super().__init__()
