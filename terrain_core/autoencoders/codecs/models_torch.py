@@ -44,6 +44,8 @@ class Codec(ABC):
     """Frame from which the seam error is measured, where the decoder never equals the original."""
     encoder_is_ours = False
     """Whether the encoder gives, by its windows, something else than the original would."""
+    most_error: float | None = None
+    """What is allowed between graph and torch, of a model that cannot be computed in double precision."""
     latents_from_zero = False
     """Whether the last latent is a loudness."""
     most_codebooks = 0
