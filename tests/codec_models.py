@@ -1,4 +1,4 @@
-"""The real architectures, small and with random weights, saved as their packages publish them. Nothing is downloaded."""
+"""The real architectures, small, with random weights, saved as their packages publish them. Nothing is downloaded."""
 
 from __future__ import annotations
 
