@@ -105,7 +105,8 @@ def measure(name: str, folder: Path) -> None:
             live = "live" if late < frames * hop else "live but for dropouts" if median < frames * hop else "not live"
             print(
                 f"  {frames} at once, {kind:5}: {1000 * median / frames:8.2f} ms a frame, "
-                f"p99 {1000 * late / frames:8.2f}, {median / frames / hop:6.3f} of real time, p99 {late / frames / hop:6.3f}: {live}",
+                f"p99 {1000 * late / frames:8.2f}, {median / frames / hop:6.3f} of real time, "
+                f"p99 {late / frames / hop:6.3f}: {live}",
                 flush=True,
             )
     print(f"  delay {bundle.card.delay} samples, measured {measured_delay(codec, bundle)}")

@@ -22,6 +22,10 @@ NORM_WINDOW_S = 1.0
 """EnCodec at 48 kHz normalises over a chunk of a second: here over the second that has just passed."""
 
 
+FRAMES_PER_CALL = 8
+"""These decoders' weights are many times larger than any cache: a frame alone costs several times as much."""
+
+
 class Codec(ABC):
     """A loaded model, and what its card says.
 
@@ -38,7 +42,7 @@ class Codec(ABC):
     context = 0
     settles: int | None = 0
     encoder_settles = 0
-    frames_per_call = 1
+    frames_per_call = FRAMES_PER_CALL
     noise_per_frame: tuple[int, ...] = ()
     compared_from = 0
     """Frame from which the seam error is measured, where the decoder never equals the original."""
@@ -62,6 +66,8 @@ class Codec(ABC):
 
     def __init__(self, model: Any, codebooks: int) -> None:
         self.model, self.codebooks = plain(model), codebooks
+        if codebooks:  # where two codes are equally near, rounding decides: it shall not depend on the block
+            self.frames_per_call = 1
 
     model: Any
     sample_rate: int
@@ -261,13 +267,7 @@ class WindowedEncoder(StreamedGraph):
 # DAC and Oobleck, which share their shape
 
 
-FRAMES_PER_CALL = 8
-"""Of decoders whose weights are many times larger than any cache: a frame alone takes three times as long."""
-
-
 class DacCodec(Codec):
-    frames_per_call = FRAMES_PER_CALL
-
     def __init__(self, model: Any, codebooks: int) -> None:
         super().__init__(model, codebooks)
         config = model.config
@@ -308,7 +308,6 @@ class DacCodec(Codec):
 
 
 class OobleckCodec(Codec):
-    frames_per_call = FRAMES_PER_CALL
     statistics_from = "0 and 1, what the kind of model has by construction; not measured on any sounds"
 
     def __init__(self, model: Any, codebooks: int) -> None:

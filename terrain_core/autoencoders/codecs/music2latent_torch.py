@@ -45,6 +45,7 @@ class Music2LatentCodec(Codec):
     settles = None
     compared_from = CONTEXT
     encoder_is_ours = True
+    frames_per_call = 1
     checked_frames = 10
     most_error = 2e-5
     statistics_from = "0 and 1, the scale that the package gives its latents; not measured on any sounds"
