@@ -71,7 +71,7 @@ def _model(kind: str):
         "normalize": True,
         "use_causal_conv": False,
         "norm_type": "time_group_norm",
-        "sampling_rate": 2400,
+        "sampling_rate": 1200,
         "chunk_length_s": 1.0,
         "overlap": 0.01,
     }

@@ -490,10 +490,11 @@ def open_model(kind: str, folder: Path, codebooks: int) -> Codec:
     if kind == "oobleck":
         from diffusers import AutoencoderOobleck
 
-        model = AutoencoderOobleck.from_pretrained(str(folder), local_files_only=True, use_safetensors=None)
+        model = AutoencoderOobleck.from_pretrained(str(folder), local_files_only=True, low_cpu_mem_usage=False)
         return OobleckCodec(model.float(), codebooks)
     import transformers
 
+    transformers.utils.logging.disable_progress_bar()
     classes = {
         "encodec": (transformers.EncodecModel, EncodecCodec),
         "dac": (transformers.DacModel, DacCodec),
