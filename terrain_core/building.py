@@ -20,7 +20,7 @@ from terrain_core.pairing import Pairing, pair
 from terrain_core.sound_map import SoundMap
 from terrain_core.terrain import Terrain
 from terrain_core.terrain.fit import FitReport, FitSettings, fit
-from terrain_core.trajectories import encode_files
+from terrain_core.trajectories import EncodeSettings, encode_files
 
 AUDIO_SUFFIXES = frozenset((".wav", ".aif", ".aiff", ".flac", ".ogg", ".opus", ".mp3", ".caf", ".w64", ".au"))
 """What is taken from a folder; a file that is named is tried whatever its suffix."""
@@ -69,6 +69,7 @@ def build(
     autoencoder: Autoencoder,
     settings: BuildSettings | None = None,
     *,
+    encoding: EncodeSettings | None = None,
     progress: Progress = lambda stage, done, total: None,
     stop: threading.Event | None = None,
 ) -> Built:
@@ -79,6 +80,7 @@ def build(
 
     Args:
         sounds: audio files and folders of them.
+        encoding: cache, cores or cluster; None for one file after the other, kept nowhere.
         stop: when set, the fit ends and the instrument has what was learned so far.
     Raises:
         FileError: a file cannot be used (unless `skip_bad`), or there is none.
@@ -86,7 +88,7 @@ def build(
     """
     settings = settings or BuildSettings()
     files = find_sounds(sounds)
-    encoded = encode_files(files, autoencoder, lambda done, total, path: progress("encoding", done, total))
+    encoded = encode_files(files, autoencoder, lambda done, total, path: progress("encoding", done, total), encoding)
     if encoded.problems and (not settings.skip_bad or not encoded.trajectories):
         raise encoded.problems[0]
     places = layout(settings.layout, encoded.trajectories, seed=settings.seed)

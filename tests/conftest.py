@@ -18,6 +18,12 @@ ROOT = Path(__file__).parents[1]
 NN_TERRAIN_DEMO = ROOT / "tests" / "data" / "percussion-terrain-demo.pt"
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test encodes is not in the cache of another, nor in that of whoever runs the tests."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """The one source of chance in tests."""

@@ -35,6 +35,8 @@ ABOVE = {
 }
 """What a room may not import, since it stands on a higher floor."""
 
+TORCH = {"torch", "transformers", "diffusers", "music2latent"}
+
 DOCUMENTS = [
     ROOT / "README.md",
     *sorted(ROOT.glob("d*s/**/*.md")),
@@ -82,7 +84,14 @@ def test_rooms_import_only_downwards(package):
 def test_torch_is_imported_when_it_is_needed(package):
     for path in sources(package):
         if "training" not in path.parts and not path.stem.endswith("_torch"):
-            assert "torch" not in imports(path, everywhere=False), path
+            assert not TORCH & imports(path, everywhere=False), path
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_dask_is_imported_when_it_is_needed(package):
+    for path in sources(package):
+        if not path.stem.endswith("_dask"):
+            assert not {"dask", "distributed"} & imports(path, everywhere=False), path
 
 
 # Packaging
@@ -93,7 +102,7 @@ def test_every_version_is_pinned():
     extras = project["optional-dependencies"]
     wanted = {
         re.split(r"[^\w-]", name)[0]
-        for name in [*project["dependencies"], *extras["train"], *extras["umap"], *extras["test"]]
+        for name in [*project["dependencies"], *(n for extra in extras.values() for n in extra)]
     }
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines), "a version with a local tag, or no version"
@@ -140,6 +149,7 @@ def beside_the_examples(tmp_path, monkeypatch, sounds):
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("HOME", str(tmp_path))  # nothing is installed into anybody's own folders
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("LATENT_TERRAIN_PYTHON", sys.executable)
     return tmp_path
 

@@ -55,6 +55,9 @@ class Card:
         frames_per_call: how many frames the decoder takes at once at the most. Matrix products of other sizes round
             otherwise, so that only 1 gives the same bits for every way of cutting a stream; a decoder whose weights are
             many times larger than the cache gains from more.
+        seam_error: how far the streamed sound may be from what the original makes of the whole at once, of its loudest
+            sample, as it was measured when the bundle was made; 0 where they are the same.
+        licence: of the weights, as stated beside them; empty if nothing was.
     """
 
     name: str
@@ -70,6 +73,8 @@ class Card:
     features: str = ""
     encoder_delay: int = 0
     frames_per_call: int = 64
+    seam_error: float = 0.0
+    licence: str = ""
     version: int = FORMAT_VERSION
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -95,6 +100,8 @@ class Card:
         count = math.prod(card.noise_per_frame) if card.noise_per_frame else 0
         if not 0 <= count < 2**24 or not 0 <= card.normals_per_frame <= count or card.encoder_delay % card.hop:
             raise FileError(path, "states impossible numbers of draws or an impossible encoder_delay", position=CARD)
+        if not isinstance(card.licence, str) or not isinstance(card.seam_error, (int, float)):
+            raise FileError(path, "states a licence or a seam_error of another type", position=CARD)
         statistics = np.array([card.latent_mean, card.latent_std], dtype=np.float64)
         if statistics.shape != (2, card.latent_size) or not np.isfinite(statistics).all():
             raise FileError(
@@ -230,6 +237,10 @@ class OnnxDecoderStream:
     @state.setter
     def state(self, value: tuple[int, State]) -> None:
         self._frame, self._state = value[0], dict(value[1])
+
+    def draw_from(self, values: NDArray[np.float32]) -> None:
+        """Take the noise of the next frames from (frames, *noise_per_frame) instead of drawing it: for comparisons."""
+        self._drawn, self._drawn_from = values, self._frame
 
     def decode(self, latents: Latents) -> Audio:
         card = self._autoencoder.card

@@ -7,6 +7,7 @@ import typer
 from terrain_plugin.cli import (
     attribute_commands,
     daw_commands,
+    encode_command,
     explorer_commands,
     export_command,
     instrument_commands,
@@ -36,6 +37,7 @@ app.command()(project_commands.lanes)
 app.command()(loop_commands.loop)
 app.command()(play_command.play)
 app.command()(instrument_commands.build)
+app.command()(encode_command.encode)
 app.command()(instrument_commands.info)
 app.command("map")(map_command.map_)
 app.command()(instrument_commands.fit)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from terrain_core.pairing import Pairing
     from terrain_core.terrain import Terrain
     from terrain_core.terrain.fit import FitReport
+    from terrain_core.trajectories import EncodeSettings
 
 INSTRUMENT, NN_TERRAIN = ".terrain", ".pt"
 
@@ -85,6 +86,39 @@ SampleRate = Annotated[
 ]
 
 
+CacheFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        help="Where latents are kept. Default: in $XDG_CACHE_HOME or ~/.cache.",
+        show_default=False,
+    ),
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Encode every sound anew, and keep nothing.")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Encode on the Dask cluster of this scheduler, e.g. tcp://host:8786.",
+        show_default=False,
+    ),
+]
+
+
+def encode_settings(
+    cache: Path | None, no_cache: bool, scheduler: str | None, jobs: int | None = None
+) -> EncodeSettings:
+    """What the options about encoding come to; `jobs` None: as many as there are cores."""
+    from terrain_core.trajectories import EncodeSettings, LatentCache
+    from terrain_core.trajectories.latent_cache import default_folder
+
+    if no_cache and cache is not None:
+        raise InputError("--cache and --no-cache contradict each other")
+    kept = None if no_cache else LatentCache(cache or default_folder())
+    return EncodeSettings(kept, jobs or _cores(), scheduler)
+
+
 class LayoutName(enum.StrEnum):
     timeline = "timeline"
     packed = "packed"
@@ -119,13 +153,17 @@ def build(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out files that cannot be read.")] = False,
     seed: Seed = 0,
     sample_rate: SampleRate = None,
+    cache: CacheFolder = None,
+    no_cache: NoCache = False,
+    scheduler: Scheduler = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Make an instrument out of sounds.
 
     The sounds are laid out in the control space, and a terrain is learned
-    through them. Ctrl-C while it learns keeps what was learned so far.
+    through them. Ctrl-C while it learns keeps what was learned so far; what
+    was encoded is kept in a cache and is not encoded again.
 
     \b
     Examples:
@@ -140,7 +178,7 @@ def build(
     from terrain_core.terrain.fit import FitSettings
 
     check_suffix(out, INSTRUMENT)
-    decoder = _autoencoder(autoencoder, yes, sample_rate, remember=True)
+    decoder = open_autoencoder(autoencoder, yes, sample_rate, remember=True)
     if embed and not hasattr(decoder, "to_bytes"):
         raise InputError(
             f"{autoencoder} cannot be put into an instrument: convert it first (terrain convert), or leave --embed out"
@@ -148,6 +186,7 @@ def build(
     fit = FitSettings(
         epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, device=device, threads=_cores(), seed=seed
     )
+    encoding = encode_settings(cache, no_cache, scheduler)
     settings = BuildSettings(layout.value, gauss_scale, width, features, fit, skip_bad, seed)
     with (
         interruptible(f"{out} was not written"),
@@ -160,7 +199,7 @@ def build(
             if stage == "encoding" and stop.is_set():  # nothing is learned yet that could be kept
                 raise KeyboardInterrupt
 
-        built = build_instrument(audio, decoder, settings, progress=show, stop=stop)
+        built = build_instrument(audio, decoder, settings, encoding=encoding, progress=show, stop=stop)
         for error in built.left_out:
             complain(f"left out: {error}")
         built.instrument.save(out, embed_autoencoder=embed, preview=instrument_png)
@@ -180,7 +219,7 @@ def info(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="A .terrain, a .pt of nn.terrain, an autoencoder's bundle or a TorchScript.",
+            help="A .terrain, a .pt of nn.terrain, an autoencoder's bundle, a TorchScript or a codec's checkpoint.",
             show_default=False,
         ),
     ],
@@ -198,11 +237,12 @@ def info(
     """
     from terrain_core.autoencoders.nn_tilde.trust import is_torchscript
 
+    facts: dict[str, Any]
     if file.is_dir() or file.suffix.lower() == ".zip" or (is_torchscript(file) and not _is_nn_terrain(file)):
-        facts: dict[str, Any] = {
-            "file": str(file),
-            **_autoencoder_facts(_autoencoder(str(file), yes, sample_rate, remember=True)),
-        }
+        facts = {"file": str(file), **_unopened_facts(file)}
+        if len(facts) == 1:
+            model = open_autoencoder(str(file), yes, sample_rate, remember=True)
+            facts |= {**_autoencoder_facts(model), **_speed_facts(model)}
         if as_json:
             print_json(facts)
         else:
@@ -219,6 +259,21 @@ def info(
     rows = [(key, value) for key, value in facts.items() if key not in ("file", "terrain")]
     if rows:
         print_table("Instrument", ("what", ""), rows)
+
+
+def _unopened_facts(file: Path) -> dict[str, Any]:
+    """Of a folder with a codec's checkpoint, which has to be converted first; else nothing."""
+    from terrain_core.autoencoders import codecs
+
+    checkpoint = codecs.find(file)
+    if checkpoint is None:
+        return {}
+    return {
+        "family": checkpoint.kind,
+        "licence": checkpoint.licence or "not stated",
+        "forbids": codecs.forbids(checkpoint.licence) or "not known: read it",
+        "to_play": f"terrain convert {file} -o {checkpoint.kind}.zip",
+    }
 
 
 def fit(
@@ -308,12 +363,16 @@ def convert(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="A .terrain, a .pt of nn.terrain, or a TorchScript (RAVE).", show_default=False
+            metavar="FILE",
+            help="A .terrain, a .pt of nn.terrain, a TorchScript (RAVE), or a codec's checkpoint (a folder).",
+            show_default=False,
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Argument(metavar="OUT", help="A .terrain, a .pt; a folder or a .zip for a RAVE.", show_default=False),
+        typer.Argument(
+            metavar="OUT", help="A .terrain, a .pt; a folder or a .zip for a RAVE or a codec.", show_default=False
+        ),
     ] = None,
     out_option: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="OUT", help="The same as OUT.", show_default=False)
@@ -321,20 +380,27 @@ def convert(
     autoencoder: AutoencoderName = "builtin",
     bounds: Bounds = None,
     sample_rate: SampleRate = None,
+    codebooks: Annotated[
+        int, typer.Option(min=0, help="Of a codec: snap each frame to that many of its codebooks first. 0: as it is.")
+    ] = 0,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take a terrain from nn.terrain (Max/MSP) to an instrument, or back; or a RAVE to a bundle of ONNX graphs.
+    """Take a terrain from nn.terrain (Max/MSP) to an instrument, or back; or a RAVE or a codec to a bundle of ONNX
+    graphs.
 
     A .pt holds no bounds and no autoencoder: name those it was made with.
     A bundle plays several times faster than the TorchScript it was made of,
-    and is checked against it before it is written.
+    and is checked against it before it is written. Codecs are EnCodec, DAC,
+    Mimi, Stable Audio Open's autoencoder and Music2Latent, from a folder
+    that lies here: nothing is downloaded.
 
     \b
     Examples:
       terrain convert drums.terrain drums.pt
       terrain convert demo.pt demo.terrain -a percussion.zip --bounds -16 -4 16 4
       terrain convert rave.ts -o rave.zip
+      terrain convert encodec_24khz/ -o encodec.zip
     """
     import numpy as np
 
@@ -344,6 +410,9 @@ def convert(
         raise InputError("name one file to write: terrain convert FILE OUT")
     target = out or out_option
     assert target is not None
+    if source.is_dir():
+        _convert_codec(source, target, codebooks, as_json)
+        return
     if is_torchscript(source) and not _is_nn_terrain(source):
         _convert_autoencoder(source, target, sample_rate, yes, as_json)
         return
@@ -368,7 +437,7 @@ def _is_nn_terrain(file: Path) -> bool:
     return file.suffix.lower() == NN_TERRAIN
 
 
-def _autoencoder(
+def open_autoencoder(
     name: str, yes: bool, sample_rate: int | None = None, *, remember: bool = False
 ) -> OnnxAutoencoder | NnTildeAutoencoder:
     """An autoencoder by name or path; before a TorchScript is opened, its owner is asked.
@@ -425,8 +494,65 @@ def _convert_autoencoder(source: Path, target: Path, sample_rate: int | None, ye
         print_table(f"{source} converted", ("what", ""), facts.items())
 
 
+def _convert_codec(source: Path, target: Path, codebooks: int, as_json: bool) -> None:
+    from terrain_core.autoencoders import codecs
+    from terrain_core.autoencoders.nn_tilde.bundle import check_place, save
+
+    checkpoint = codecs.find(source)
+    if checkpoint is None:
+        raise FileError(
+            source,
+            "holds no checkpoint that is known",
+            hint=f"expected {', '.join(codecs.EXTRAS)}, as they are published",
+        )
+    check_place(target)
+    with interruptible(f"{target} was not written"), progress("converting", unit="steps", quiet=as_json) as report:
+        report(0, 2)
+        done = codecs.convert(checkpoint, name=target.stem, codebooks=codebooks)
+        report(1, 2, "writing")
+        save(done.bundle, target)
+    real_time = done.bundle.hop / done.bundle.sample_rate
+    facts = {
+        "out": str(target),
+        **_autoencoder_facts(done.bundle),
+        "error_allowed": done.limit,
+        "encoder_error": done.encoder_error,
+        "checked_frames": done.checked_frames,
+        "eager_ms_per_frame": round(1000 * done.eager_seconds, 3),
+        "onnx_ms_per_frame": round(1000 * done.onnx_seconds, 3),
+        "eager_of_real_time": round(done.eager_seconds / real_time, 4),
+        "onnx_of_real_time": round(done.onnx_seconds / real_time, 4),
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        print_table(f"{source} converted", ("what", ""), facts.items())
+
+
+def _speed_facts(autoencoder: OnnxAutoencoder | NnTildeAutoencoder) -> dict[str, Any]:
+    """How fast it decodes here, one frame a block and eight, on one thread; of real time, under 1 plays live."""
+    import time
+
+    import numpy as np
+
+    found = {}
+    for frames in (1, 8):
+        stream = autoencoder.stream()
+        latents = np.tile(autoencoder.latent_mean, (frames, 1))
+        times: list[float] = []
+        began = time.perf_counter()
+        while len(times) < 3 or (len(times) < 20 and time.perf_counter() - began < 1):
+            before = time.perf_counter()
+            stream.decode(latents)
+            times.append(time.perf_counter() - before)
+        seconds = float(np.median(times[1:])) / frames
+        found[f"of_real_time_{frames}_at_once"] = round(seconds * autoencoder.sample_rate / autoencoder.hop, 4)
+    return found
+
+
 def _autoencoder_facts(autoencoder: OnnxAutoencoder | NnTildeAutoencoder) -> dict[str, Any]:
     from terrain_core.autoencoders import OnnxAutoencoder
+    from terrain_core.autoencoders.codecs import forbids
 
     common = {
         "name": autoencoder.name,
@@ -445,6 +571,14 @@ def _autoencoder_facts(autoencoder: OnnxAutoencoder | NnTildeAutoencoder) -> dic
             "streaming": True,
         }
         special |= {key: notes[key] for key in ("source", "error") if key in notes}
+        special["seam_error"] = autoencoder.card.seam_error
+        if notes.get("settles_after_frames"):
+            special["settles_after_frames"] = notes["settles_after_frames"]
+        if notes.get("codebooks"):
+            special["snapped_to_codebooks"] = notes["codebooks"]
+        if autoencoder.card.licence:
+            special["licence"] = autoencoder.card.licence
+            special["forbids"] = forbids(autoencoder.card.licence) or "not known: read it"
     else:
         delay = autoencoder.delay
         special = {
@@ -493,7 +627,7 @@ def _write(terrain: Terrain, instrument: Instrument | None, out: Path, autoencod
     from terrain_core.notebook import instrument_png
 
     if instrument is None:
-        instrument = Instrument(_autoencoder(autoencoder, yes=False, remember=True), terrain)
+        instrument = Instrument(open_autoencoder(autoencoder, yes=False, remember=True), terrain)
     instrument.terrain = terrain
     instrument.save(out, preview=instrument_png)
 
