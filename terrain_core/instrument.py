@@ -21,6 +21,7 @@ from terrain_core import autoencoders
 from terrain_core.archive import Archive, write_archive
 from terrain_core.autoencoders.protocol import Autoencoder
 from terrain_core.errors import FileError, InputError
+from terrain_core.one_shots.kit import Kit
 from terrain_core.parameters import DEFAULTS
 from terrain_core.safe_write import replacing
 from terrain_core.sound_map import SoundMap
@@ -44,7 +45,9 @@ CHAIN = "chain"
 """In the description's `loops`: the loopers whose loops `LOOPS` has."""
 
 MEMBERS: Final = frozenset({INFO, TERRAIN, SOUND_MAP, PREVIEW, AUTOENCODER, LOOPS})
-KEYS: Final = frozenset({"format", "version", "autoencoder", "terrain", "sound_map", "presets", "loops", "metadata"})
+KEYS: Final = frozenset(
+    {"format", "version", "autoencoder", "terrain", "sound_map", "presets", "loops", "kit", "metadata"}
+)
 
 Resolve = Callable[[str], Autoencoder]
 """Finds an autoencoder by a name ("builtin") or by the path of its file."""
@@ -62,6 +65,7 @@ class Instrument:
         presets: name -> parameter key -> plain value. Keys that this version does not know are kept.
         loops: what else a looper remembers, as JSON values.
         chain: loopers that play with it, and their loops; None if there are none.
+        kit: how notes play one-shots; None for an autoencoder that makes none, or a plain kit.
         metadata: whatever describes the instrument (title, author, licence, …), as JSON values.
         preview: a PNG, or None.
     """
@@ -76,6 +80,7 @@ class Instrument:
         *,
         loops: Mapping[str, Any] | None = None,
         chain: LooperChain | None = None,
+        kit: Kit | None = None,
         preview: bytes | None = None,
     ) -> None:
         """
@@ -89,6 +94,7 @@ class Instrument:
         self.presets = _checked_presets(presets or {})
         self.loops = dict(loops or {})
         self.chain = chain
+        self.kit = kit
         self.metadata = dict(metadata or {})
         self.preview = preview
         self._embedded = False
@@ -144,6 +150,8 @@ class Instrument:
             facts, arrays = self.chain.to_parts()
             info["loops"] = self.loops | {CHAIN: facts}
             members[LOOPS] = _pack(arrays)
+        if self.kit is not None:
+            info["kit"] = self.kit.as_dict()
         if self.terrain is not None:
             info["terrain"] = self.terrain.settings()
             members[TERRAIN] = _pack(self.terrain.arrays())
@@ -175,11 +183,6 @@ class Instrument:
         return instrument
 
 
-KNOWN_KEYS: Final = frozenset(
-    {"format", "version", "autoencoder", "terrain", "sound_map", "presets", "loops", "metadata"}
-)
-
-
 class _Loader:
     """One `Instrument.load`: archive and description to objects, every complaint with file and member."""
 
@@ -202,6 +205,7 @@ class _Loader:
                 self._object("metadata"),
                 loops=loops,
                 chain=chain,
+                kit=Kit.from_dict(self._object("kit")) if "kit" in self._info else None,
                 preview=self._archive.read(PREVIEW) if PREVIEW in self._archive else None,
             )
         except InputError as error:

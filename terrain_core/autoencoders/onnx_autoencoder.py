@@ -33,6 +33,9 @@ MOST_BYTES = 2**30
 NOISE_FRAMES = 64
 """Frames whose noise is drawn at once: setting up the generator costs as much as ten frames' noise."""
 
+STREAM, ONE_SHOT = "stream", "one-shot"
+"""What a card can say of its autoencoder's kind."""
+
 State = dict[str, NDArray[Any]]
 
 
@@ -47,6 +50,7 @@ class Card:
         frames_per_call: how many frames the decoder takes at once at the most. Matrix products of other sizes round
             otherwise, so that only 1 gives the same bits for every way of cutting a stream; a decoder whose weights are
             many times larger than the cache gains from more.
+        kind: "stream" (frames follow each other, state in between) or "one-shot" (a frame is a whole sound).
     """
 
     name: str
@@ -60,6 +64,7 @@ class Card:
     noise_per_frame: tuple[int, ...] = ()
     features: str = ""
     frames_per_call: int = 64
+    kind: str = STREAM
     version: int = FORMAT_VERSION
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -82,6 +87,13 @@ class Card:
         sizes = (card.sample_rate, card.channels, card.latent_size, card.hop, card.frames_per_call)
         if not all(isinstance(n, int) and 0 < n < 2**20 for n in sizes) or not 0 <= card.delay < 2**20:
             raise FileError(path, f"states impossible sizes {sizes}", position=CARD)
+        if card.kind not in (STREAM, ONE_SHOT):
+            raise FileError(
+                path,
+                f"is an autoencoder of the kind {card.kind!r}: expected {STREAM} or {ONE_SHOT}",
+                position=CARD,
+                hint="update Latent Terrain",
+            )
         statistics = np.array([card.latent_mean, card.latent_std], dtype=np.float64)
         if statistics.shape != (2, card.latent_size) or not np.isfinite(statistics).all():
             raise FileError(
@@ -296,7 +308,7 @@ def load(path: Path) -> OnnxAutoencoder:
     """
     if path.is_dir():
         members = {name: path / name for name in (CARD, DECODER, ENCODER)}
-        return OnnxAutoencoder({name: p.read_bytes() for name, p in members.items() if p.is_file()}, str(path))
+        return _open({name: p.read_bytes() for name, p in members.items() if p.is_file()}, str(path))
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -314,4 +326,13 @@ def load_bytes(data: bytes, path: str = "<memory>") -> OnnxAutoencoder:
             files = {info.filename: archive.read(info) for info in wanted}
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise FileError(path, f"is not an autoencoder bundle ({_first_line(error)})") from None
+    return _open(files, path)
+
+
+def _open(files: dict[str, bytes], path: str) -> OnnxAutoencoder:
+    """What the bundle's card says it is."""
+    from terrain_core.autoencoders.one_shot import OneShotAutoencoder  # which builds upon this module
+
+    if CARD in files and Card.parse(files[CARD], path).kind == ONE_SHOT:
+        return OneShotAutoencoder(files, path)
     return OnnxAutoencoder(files, path)

@@ -131,7 +131,7 @@ class TrainConfig:
         free_bits: of each latent, in bits: below, its KL divergence costs nothing. 0 for none.
         stft_sizes: windows of the spectral loss.
         stft_every: batches from one with the spectral loss to the next.
-        spectral_weight, complex_weight, waveform_weight, skip_weight: of the terms.
+        spectral_weight, complex_weight, waveform_weight, mel_weight, skip_weight: of the terms.
         generated_skips: part of the batches' sounds that are decoded with generated skips.
         validate_every, save_every: epochs. save_every also writes a checkpoint that later ones do not replace.
         precision: Lightning's: "32-true", "bf16-mixed", "16-mixed".
@@ -160,6 +160,7 @@ class TrainConfig:
     spectral_weight: float = 1.0
     complex_weight: float = 0.1
     waveform_weight: float = 5.0
+    mel_weight: float = 0.0
     skip_weight: float = 0.2
     generated_skips: float = 0.5
     validate_every: int = 1
@@ -179,7 +180,7 @@ class TrainConfig:
         _between("generated_skips", self.generated_skips, 0, 1)
         for name in ("weight_decay", "clip", "beta", "free_bits", "spectral_weight", "complex_weight"):
             _between(name, getattr(self, name), 0, 1e6)
-        for name in ("waveform_weight", "skip_weight"):
+        for name in ("waveform_weight", "mel_weight", "skip_weight"):
             _between(name, getattr(self, name), 0, 1e6)
         _among("schedule", self.schedule, ("plateau", "cosine"))
         _among("annealing", self.annealing, ("linear", "sigmoid", "cyclical"))
@@ -208,14 +209,15 @@ _SMALL = ModelConfig(
     seconds=0.5, latent_size=32, widths=(32, 64, 96, 128), blocks=1, bottleneck=16, hidden=192, noise=32, skip=8
 )
 _QUICK = TrainConfig(
-    epochs=12,
+    epochs=13,
     batch=8,
     accumulate=1,
     learning_rate=1.5e-3,
     weight_decay=1e-4,
     schedule="cosine",
     stop_after=0,
-    beta=2e-4,
+    beta=5e-5,
+    mel_weight=1.5,
     warm_epochs=2,
     stft_every=1,
     stft_sizes=(128, 512, 2048),
@@ -231,7 +233,9 @@ PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
             dataclasses.replace(_SMALL, widths=(24, 48, 64, 96), hidden=128),
             dataclasses.replace(_QUICK, epochs=8),
         ),
-        "drums": Preset("what the shipped drum instrument was trained with: half an hour on two CPU cores", _SMALL, _QUICK),
+        "drums": Preset(
+            "what the shipped drum instrument was trained with: half an hour on two CPU cores", _SMALL, _QUICK
+        ),
         "diverse": Preset(
             "the full model, cyclical annealing",
             train=TrainConfig(annealing="cyclical", beta=4e-3, warm_epochs=100),

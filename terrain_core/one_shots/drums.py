@@ -148,4 +148,4 @@ def drum(kind: str, seed: int, seconds: float = 0.5) -> NDArray[np.float32]:
     audio = KINDS[kind](Hit(rng, seconds))
     fade = min(len(audio), round(0.005 * SAMPLE_RATE))
     audio[len(audio) - fade :] *= np.linspace(1, 0, fade)
-    return (audio / np.abs(audio).max()).astype(np.float32)[np.newaxis]
+    return np.asarray(audio / np.abs(audio).max(), np.float32)[np.newaxis]

@@ -1,8 +1,9 @@
-"""A prepared data set on disk: sounds of one length as memory-mapped arrays, and `dataset.json` that says what they are.
+"""A prepared data set on disk: sounds of one length as memory-mapped arrays, and `dataset.json`, which says what they
+are.
 
-    dataset.json        sample rate, channels, samples, and for each sound its name, label, group and part
-    train-000.npy …     (sounds, channels, samples) float32, in the order of dataset.json
-    test-000.npy …
+dataset.json        sample rate, channels, samples, and for each sound its name, label, group and part
+train-000.npy …     (sounds, channels, samples) float32, in the order of dataset.json
+test-000.npy …
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class Sounds:
     def __getitem__(self, index: int) -> Audio:
         """(channels, samples), a view into the file."""
         shard, row = divmod(index, PER_SHARD)
-        return self._shards[shard][row]
+        sound: Audio = self._shards[shard][row]
+        return sound
 
     def batch(self, indices: Iterable[int]) -> NDArray[np.float32]:
         """(n, channels, samples), a copy."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from terrain_core.autoencoders.training.losses import LogMel
 from terrain_core.one_shots.config import TrainConfig
 
 PRE_EMPHASIS = 0.97
@@ -50,6 +51,21 @@ class SpectralLoss(nn.Module):
                 loudness = (b.real.abs().mean() + b.imag.abs().mean()).clamp_min(QUIET)
                 total = total + self.complex_weight * plane / loudness
         return total / len(self.sizes)
+
+
+class MelLoss(nn.Module):
+    """Mean distance of log-mel bands in nepers, at two resolutions: what is at the ear's own scale, and in silence
+    nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mels = nn.ModuleList([LogMel(2048, 512, 80), LogMel(512, 128, 40)])
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """(batch, channels, samples) each -> a number."""
+        output, target = (sound.flatten(0, 1).float() for sound in (output, target))
+        return torch.stack([(mel(output) - mel(target)).abs().mean() for mel in self.mels]).mean()
 
 
 def _emphasised(sound: Tensor) -> Tensor:

@@ -9,7 +9,9 @@ each batch is decoded with generated skips, the rest with the encoder's, and gen
 Every length is a multiple of the whole stride, so that skips meet their layers sample by sample.
 Two ideas of this network: fixed noise, the same for every sound, goes into the last stage, where the decoder gives each
 of its channels an envelope (a convolution that sees no noise can only repeat itself, and drums hiss); and residual
-blocks begin as almost nothing (a small factor on each), so that no layer normalises a decay away.
+blocks begin as almost nothing (a small factor on each), so that no layer normalises a decay away. Every other layer
+begins such that it keeps a signal's power: with torch's own beginnings four strides leave a thousandth of it, the
+latents drown in their own noise, and the decoder learns to do without them.
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ REACH = 0.8
 """What a sample of full scale is for the network: tanh reaches 0.8 / 0.9 with a gradient left, 1.0 never."""
 NOISE_SEED = 20251
 FIRST_SCALE = 0.1
+QUIET_GAIN, ASINH_SPAN = 100.0, 3.0
+FIRST_LOG_VARIANCE = -4.0
+SILU_GAIN = 1.4
 
 
 class Residual(nn.Module):
@@ -52,6 +57,17 @@ def _up(inside: int, outside: int, stride: int) -> nn.ConvTranspose1d:
     return nn.ConvTranspose1d(inside, outside, 2 * stride, stride, stride // 2)
 
 
+def _keep_power(layer: nn.Module) -> None:
+    """A layer's first weights, drawn such that what comes out is as strong as what went in through a silu."""
+    if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d | nn.Linear):
+        inputs = layer.weight[0].numel()
+        if isinstance(layer, nn.ConvTranspose1d):
+            inputs = layer.in_channels * layer.kernel_size[0] // layer.stride[0]
+        nn.init.normal_(layer.weight, std=SILU_GAIN / inputs**0.5)
+        assert layer.bias is not None
+        nn.init.zeros_(layer.bias)
+
+
 class Encoder(nn.Module):
     """(batch, channels, samples) -> mean and log-variance (batch, D), and three skips, the longest first."""
 
@@ -67,20 +83,17 @@ class Encoder(nn.Module):
         flat = config.bottleneck_channels * config.frames
         self.mean = _dense(flat, config.hidden, config.latent_size)
         self.log_variance = _dense(flat, config.hidden, config.latent_size)
-        # Starts with little noise: a decoder that hears nothing but noise learns to ignore its latents.
-        last = cast(nn.Linear, self.log_variance[-1])
-        nn.init.constant_(last.bias, -2.0)
-        with torch.no_grad():
-            last.weight.mul_(0.1)
+        self.even = nn.LayerNorm(flat)
         self.floor = config.lowest_log_variance
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        x, skips = audio * REACH, []
+        # A logarithm of sorts: tails and attacks count alike, as they do to the ear.
+        x, skips = torch.asinh(audio * QUIET_GAIN) / ASINH_SPAN, []
         for level, (down, blocks) in enumerate(zip(self.downs, self.blocks, strict=True)):
             x = blocks(down(x))
             if level < len(self.skips):
                 skips.append(self.skips[level](x))
-        flat = functional.silu(self.narrow(functional.silu(x))).flatten(1)
+        flat = self.even(self.narrow(functional.silu(x)).flatten(1))
         log_variance = self.floor + functional.softplus(self.log_variance(flat) - self.floor)
         return self.mean(flat), log_variance, skips
 
@@ -162,6 +175,13 @@ class OneShotModel(nn.Module):
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
         self.skip_generator = SkipGenerator(config) if config.variant == "unet" else None
+        self.apply(_keep_power)
+        with torch.no_grad():
+            self.decoder.leave.weight.mul_(0.1)  # tanh begins where it is straight
+            # Little noise to begin with: a decoder that hears nothing but noise learns to ignore its latents.
+            last = cast(nn.Linear, self.encoder.log_variance[-1])
+            last.weight.mul_(0.1)
+            last.bias.fill_(FIRST_LOG_VARIANCE)
 
     def encode(self, audio: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """(batch, channels, samples) -> mean, log-variance (batch, D), skips."""

@@ -20,6 +20,7 @@ from terrain_core.one_shots.config import ModelConfig, TrainConfig
 from terrain_core.one_shots.shards import Sounds
 from terrain_core.one_shots.training.losses import (
     NATS_PER_BIT,
+    MelLoss,
     SpectralLoss,
     beta_at,
     kl_by_latent,
@@ -30,7 +31,7 @@ from terrain_core.one_shots.training.losses import (
 from terrain_core.one_shots.training.model import REACH, OneShotModel
 
 ACTIVE_VARIANCE = 0.01
-"""A latent is active if its mean varies by more than this over the sounds (Burda et al., 2016); it is dead otherwise."""
+"""A latent is active if its mean varies by more than this over the sounds (Burda et al., 2016), else dead."""
 
 ORDER, AUGMENT, NOISE = range(3)
 """What the random numbers of one place are for."""
@@ -52,8 +53,8 @@ class Numbers(Dataset[int]):
 class TrainingModule(lightning.LightningModule):
     """The model, its data and its losses.
 
-    Logged every batch: train/{loss,spectral,waveform,kl,skip}; after each validation val/{loss,spectral,waveform,
-    active,kl_bits}, of held-out sounds decoded from their means alone, with generated skips.
+    Logged every batch: train/{loss,spectral,waveform,mel,kl,skip}; after each validation val/{loss,spectral,
+    waveform,mel,active,kl_bits}, of held-out sounds decoded from their means alone, with generated skips.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class TrainingModule(lightning.LightningModule):
             torch.manual_seed(settings.seed)
             self.model = OneShotModel(model)
         self.spectral = SpectralLoss(settings.stft_sizes, settings.complex_weight)
+        self.mel = MelLoss() if settings.mel_weight else None
         self.kl_bits: NDArray[np.float32] = np.zeros(model.latent_size, np.float32)
         self.active: NDArray[np.bool_] = np.ones(model.latent_size, bool)
         self._means: list[Tensor] = []
@@ -110,6 +112,8 @@ class TrainingModule(lightning.LightningModule):
         terms = {"waveform": settings.waveform_weight * waveform_loss(output, target)}
         if batch_idx % settings.stft_every == 0:
             terms["spectral"] = settings.spectral_weight * self.spectral(output, target)
+        if self.mel is not None:
+            terms["mel"] = settings.mel_weight * self.mel(output, target)
         if generated is not None:
             terms["skip"] = settings.skip_weight * skip_loss(generated, skips)
         beta = beta_at(settings, epoch + batch_idx / self.batches)
@@ -129,6 +133,9 @@ class TrainingModule(lightning.LightningModule):
         spectral = self.settings.spectral_weight * self.spectral(output, target)
         waveform = self.settings.waveform_weight * waveform_loss(output, target)
         values = {"val/spectral": spectral, "val/waveform": waveform, "val/loss": spectral + waveform}
+        if self.mel is not None:
+            values["val/mel"] = self.settings.mel_weight * self.mel(output, target)
+            values["val/loss"] = values["val/loss"] + values["val/mel"]
         self.log_dict(values, batch_size=len(audio), prog_bar=True)
         self._means.append(mean.float())
         self._kls.append(kl_by_latent(mean.float(), log_variance.float()) * len(audio))
