@@ -39,7 +39,20 @@ from terrain_core.engine.effects import (
 )
 from terrain_core.engine.events import Block, MidiEvent, NoteExpression, ParameterPoint
 from terrain_core.engine.level import Gate, GateStep, RunState, Switch, level_gains, pressed
-from terrain_core.engine.midi import ALL_NOTES_OFF, ALL_SOUND_OFF, CONTROL_CHANGE, NOTE_OFF, NOTE_ON, MidiState, Note
+from terrain_core.engine.midi import (
+    ALL_NOTES_OFF,
+    ALL_SOUND_OFF,
+    CHANNEL_PRESSURE,
+    CONTROL_CHANGE,
+    CONTROLLERS,
+    MASTER_CHANNELS,
+    NOTE_OFF,
+    NOTE_ON,
+    PITCH_BEND,
+    POLY_PRESSURE,
+    MidiState,
+    Note,
+)
 from terrain_core.engine.player import Faults, under_ceiling
 from terrain_core.engine.song import SongPosition, TapTempo
 from terrain_core.engine.sources import MIDDLE, Sources
@@ -94,8 +107,19 @@ class Press(NamedTuple):
 Event = Begin | End | Press
 
 
+def _is_for_all(message: MidiEvent | NoteExpression) -> bool:
+    """Whether a message moves X, Y or Z for every note to come: pitch bend or a controller on a master channel.
+
+    Pressure never does: a keyboard's aftertouch, back at zero, would silence the next hit.
+    """
+    if isinstance(message, NoteExpression) or len(message.data) != 3 or message.data[0] & 0x0F not in MASTER_CHANNELS:
+        return False
+    kind = message.data[0] & 0xF0
+    return kind == PITCH_BEND or (kind == CONTROL_CHANGE and message.data[1] in CONTROLLERS)
+
+
 class Hands:
-    """MIDI and note expressions to notes' events, and to the parameters' steps as in the other engine."""
+    """MIDI and note expressions to notes' events, and to the steps of X, Y and Z."""
 
     def __init__(self) -> None:
         self._state = MidiState()
@@ -115,7 +139,9 @@ class Hands:
                 events += self._begin(starting)
                 now = offset
             message = message._replace(offset=offset)
-            points += self._state.receive(message)
+            moved = list(self._state.receive(message))
+            if _is_for_all(message):
+                points += moved
             if isinstance(message, NoteExpression):
                 events += self._expressed(message)
                 continue
@@ -162,9 +188,9 @@ class Hands:
         kind, channel = message.data[0] & 0xF0, message.data[0] & 0x0F
         if channel != note.channel:
             return None
-        if kind == 0xD0 and len(message.data) == 2:
+        if kind == CHANNEL_PRESSURE and len(message.data) == 2:
             return Press(message.offset, note, message.data[1] / 127)
-        if kind == 0xA0 and len(message.data) == 3 and message.data[1] == note.key:
+        if kind == POLY_PRESSURE and len(message.data) == 3 and message.data[1] == note.key:
             return Press(message.offset, note, message.data[2] / 127)
         return None
 
@@ -307,7 +333,8 @@ class HitPlayer:
             if event.offset > at:
                 self._add_voices(out[:, at : event.offset], self._now + at)
                 at = event.offset
-            self._handle(event, controls.values[int(np.searchsorted(due, event.offset))])
+            row = int(np.searchsorted(due, event.offset))
+            self._handle(event, controls.values[row])
         self._add_voices(out[:, at:], self._now + at)
         out = self._level(out, due, controls)
         self._now += samples
@@ -361,11 +388,11 @@ class HitPlayer:
             for voice in self.voices:
                 if voice.choke == pad.choke:
                     voice.let_go(now, self._choke)
-        sounding = [voice for voice in self.voices if voice.fade_start is None and voice.end > now]
+        # Those that fade within milliseconds take no voice any more; those that are released do.
+        short = max(len(self._steal), len(self._choke))
+        sounding = [v for v in self.voices if v.end > now + (0 if v.fade_start is None else short)]
         for voice in sounding[: max(0, len(sounding) + 1 - self.kit.voices)]:
             voice.let_go(now, self._steal)
-        # Fades are short: more of them than voices means that notes come faster than sound, and the oldest is cut.
-        self.voices = self.voices[-2 * self.kit.voices :]
         gain = (event.velocity / 127) ** (2 * self.kit.velocity) * (10 ** (pad.gain_db / 20) if pad else 1.0)
         own_pressure = COLUMN["pressure"] in event.own and row[COLUMN["pressure_target"]] == PressureTarget.LEVEL
         level = float(pressed(Controls(row[np.newaxis]))[0])

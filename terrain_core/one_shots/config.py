@@ -209,7 +209,7 @@ _SMALL = ModelConfig(
     seconds=0.5, latent_size=32, widths=(32, 64, 96, 128), blocks=1, bottleneck=16, hidden=192, noise=32, skip=8
 )
 _QUICK = TrainConfig(
-    epochs=13,
+    epochs=9,
     batch=8,
     accumulate=1,
     learning_rate=1.5e-3,
