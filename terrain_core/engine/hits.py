@@ -128,7 +128,7 @@ class Hands:
     def receive(
         self, midi: Iterable[MidiEvent | NoteExpression], samples: int
     ) -> tuple[list[ParameterPoint], list[Event]]:
-        """What a block's messages do. What comes at one sample counts together: a note's own expressions may follow it."""
+        """What a block's messages do. What comes at one sample counts together: expressions may follow their note."""
         points: list[ParameterPoint] = []
         events: list[Event] = []
         starting: list[tuple[int, Note, int]] = []

@@ -1,4 +1,4 @@
-"""A folder of one-shots made ready for training: looked over, trimmed, brought to one rate, length and level, and split.
+"""A folder of one-shots made ready for training: looked over, trimmed, brought to one rate, length and level, split.
 
 audio files ─► facts (bad ones listed) ─► duplicates ─► groups ─► train and test ─► shards, dataset.json, report
 """

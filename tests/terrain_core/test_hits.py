@@ -242,7 +242,10 @@ def gesture(samples: int) -> tuple[list[MidiEvent], list[ParameterPoint]]:
             strict=True,
         )
     ]
-    midi += [MidiEvent(int(o), bytes((0xD1, int(v)))) for o, v in zip(range(50, samples, 777), range(127, 0, -9))]
+    midi += [
+        MidiEvent(int(o), bytes((0xD1, int(v))))
+        for o, v in zip(range(50, samples, 777), itertools.cycle(range(127, 0, -9)))
+    ]
     midi += [off(int(offset), 36) for offset in range(400, samples, 3001)]
     midi.sort(key=lambda event: event.offset)
     level = by_key("level").id

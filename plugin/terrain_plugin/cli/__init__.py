@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from terrain_plugin.cli import daw_commands, instrument_commands, loop_commands, plugin_commands, project_commands
+from terrain_plugin.cli import (
+    daw_commands,
+    instrument_commands,
+    loop_commands,
+    one_shot_commands,
+    plugin_commands,
+    project_commands,
+)
 from terrain_plugin.cli.console import Commands
 
 app = typer.Typer(
@@ -27,6 +34,8 @@ app.command()(instrument_commands.info)
 app.command("map")(instrument_commands.map_)
 app.command()(instrument_commands.fit)
 app.command()(instrument_commands.convert)
+app.command()(one_shot_commands.dataset)
+app.command()(one_shot_commands.train)
 app.add_typer(daw_commands.app, name="daw")
 app.add_typer(plugin_commands.app, name="plugin")
 

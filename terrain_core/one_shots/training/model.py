@@ -68,6 +68,12 @@ def _keep_power(layer: nn.Module) -> None:
         nn.init.zeros_(layer.bias)
 
 
+def _asinh(x: Tensor) -> Tensor:
+    """ONNX has one, the exporter does not know it."""
+    size = x.abs()
+    return x.sign() * torch.log(size + (size.square() + 1).sqrt())
+
+
 class Encoder(nn.Module):
     """(batch, channels, samples) -> mean and log-variance (batch, D), and three skips, the longest first."""
 
@@ -88,7 +94,7 @@ class Encoder(nn.Module):
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         # A logarithm of sorts: tails and attacks count alike, as they do to the ear.
-        x, skips = torch.asinh(audio * QUIET_GAIN) / ASINH_SPAN, []
+        x, skips = _asinh(audio * QUIET_GAIN) / ASINH_SPAN, []
         for level, (down, blocks) in enumerate(zip(self.downs, self.blocks, strict=True)):
             x = blocks(down(x))
             if level < len(self.skips):

@@ -33,6 +33,9 @@ from terrain_core.one_shots.training.model import REACH, OneShotModel
 ACTIVE_VARIANCE = 0.01
 """A latent is active if its mean varies by more than this over the sounds (Burda et al., 2016), else dead."""
 
+NEVER = 10**9
+"""Epochs until Lightning itself steps a scheduler that the module steps."""
+
 ORDER, AUGMENT, NOISE = range(3)
 """What the random numbers of one place are for."""
 
@@ -161,11 +164,7 @@ class TrainingModule(lightning.LightningModule):
                 OptimizerLRScheduler,
                 {
                     "optimizer": optimizer,
-                    "lr_scheduler": {
-                        "scheduler": plateau,
-                        "monitor": "val/loss",
-                        "frequency": settings.validate_every,
-                    },
+                    "lr_scheduler": {"scheduler": plateau, "monitor": "val/loss", "frequency": NEVER},
                 },
             )
         steps = -(-self.batches // settings.accumulate) * settings.epochs
@@ -176,6 +175,14 @@ class TrainingModule(lightning.LightningModule):
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_epoch_end(self) -> None:
+        """The plateau's step. Lightning would take it after the epoch's checkpoint, which then had not seen it."""
+        validated = (self.current_epoch + 1) % self.settings.validate_every == 0
+        if self.settings.schedule == "plateau" and validated:
+            scheduler = self.lr_schedulers()
+            assert isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+            scheduler.step(float(self.trainer.callback_metrics["val/loss"]))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Beside Lightning's own: both configs, and the gradients gathered since the last step."""

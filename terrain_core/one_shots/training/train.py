@@ -59,6 +59,10 @@ class Outcome:
     stopped: bool
 
 
+class LastCheckpoint(ModelCheckpoint):
+    """Lightning tells the states of several such callbacks apart by their settings, or by their class."""
+
+
 class Watch(Callback):
     """Tells how far a run is, writes the last checkpoint, and stops where it is told to."""
 
@@ -226,7 +230,7 @@ def _check_resumable(last: Path, model: ModelConfig, settings: TrainConfig) -> N
 
 def _callbacks(folder: Path, settings: TrainConfig, tensorboard: bool) -> list[Callback]:
     callbacks: list[Callback] = [
-        ModelCheckpoint(folder, Path(LAST).stem, save_on_train_epoch_end=True, enable_version_counter=False),
+        LastCheckpoint(folder, Path(LAST).stem, save_on_train_epoch_end=True, enable_version_counter=False),
         ModelCheckpoint(
             folder,
             "epoch-{epoch:04d}",
