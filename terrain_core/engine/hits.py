@@ -1,8 +1,8 @@
 """Notes to hits: the engine of instruments whose autoencoder makes one-shots. Block mode and batch mode.
 
-A note reads its controls at its own sample: a pad's place (moved by X and Y) or X and Y themselves, through terrain or
-map, the latent effects and the decoder, to a whole sound at the host's rate that begins on that very sample. Latency is
-zero: nothing has to be waited for.
+A note reads its controls at its own sample: a pad's place on the map (moved by X and Y), or X and Y themselves through
+whatever Source says; then the latent effects and the decoder, to a whole sound at the host's rate that begins on that
+very sample. Latency is zero: nothing has to be waited for.
 
 MPE and note expressions are a note's own: what its channel (unless it is a master channel) and the note itself have
 said of X, Y, Z and Pressure when it begins. A note whose pressure is above zero then goes on following it in level; one
@@ -224,7 +224,7 @@ class Voice:
     @property
     def end(self) -> int:
         """The first sample that is silent for good."""
-        end = self.start + self.audio.shape[1]
+        end = self.start + int(self.audio.shape[1])
         return end if self.fade_start is None else min(end, self.fade_start + len(self.fade))
 
     def let_go(self, now: int, fade: NDArray[np.float32]) -> None:
@@ -292,6 +292,11 @@ class HitPlayer:
         self._pressure_length = max(1, round(PRESSURE_SECONDS * self.rate))
         self._gate = Gate(self.rate, 0)
         self.restart()
+
+    def problem(self, source: Source) -> str:
+        """Why nothing is to be heard with that source; empty if something is: pads need the map alone."""
+        pads_play = self.kit.pads and not self.sources.problem(Source.MAP)
+        return "" if pads_play else self.sources.problem(source)
 
     def restart(self) -> None:
         """Begin a new stream: nothing sounds, and every pad begins its rounds anew."""
@@ -416,9 +421,11 @@ class HitPlayer:
 
     def latent(self, row: NDArray[np.float64], key: int, pad: Pad | None, turn: int, count: int) -> Latents | None:
         """The latent (D,) of a key's hit: source, latent effects, and the variation of this turn."""
+        row = row.copy()
+        if pad is not None and not self.sources.problem(Source.MAP):
+            row[COLUMN["source"]] = Source.MAP  # where the pad's very sound is; the terrain only comes near it
         if self.sources.problem(Source(int(row[COLUMN["source"]]))):
             return None
-        row = row.copy()
         if pad is not None:
             for name, place in (("x", pad.x), ("y", pad.y)):
                 moved = place + (row[COLUMN[name]] - MIDDLE) * self.kit.reach
@@ -529,7 +536,7 @@ class HitEngine(Engine):
 
     @property
     def notice(self) -> str:
-        return self._hits.sources.problem(Source(int(self._controls["source"])))
+        return self._hits.problem(Source(int(self._controls["source"])))
 
     @property
     def voices(self) -> int:
@@ -578,8 +585,8 @@ def render_hits(
     player = HitPlayer(instrument, sample_rate, seed=seed, threads=0)
     controls = LaneControls(lanes, tempo_map, constants)
     source = Source(int(controls.at(np.array([start]))["source"][0]))
-    if player.sources.problem(source):
-        raise InputError(f"Source is {source.name.capitalize()}, but {player.sources.problem(source)}")
+    if player.problem(source):
+        raise InputError(f"Source is {source.name.capitalize()}, but {player.problem(source)}")
     messages = sorted(midi, key=lambda message: message.seconds)
     return _chunks(player, controls, start, round((end - start) * player.rate), messages)
 

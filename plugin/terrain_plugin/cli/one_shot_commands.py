@@ -80,11 +80,8 @@ def dataset(
         print_json({"folder": str(out), **found.as_dict()})
         return
     figures = found.as_dict()
-    print_table(
-        f"{out}: {figures['train']} sounds to train with, {figures['test']} held out",
-        ("kind", "sounds "),
-        sorted(figures["labels"].items()),
-    )
+    print(f"{out}: {figures['train']} sounds to train with, {figures['test']} held out")
+    print_table("sounds by kind", ("kind", "sounds "), sorted(figures["labels"].items()))
     for title in ("problems", "duplicates", "clipped"):
         if figures[title]:
             print(f"{title}: {len(figures[title])}, listed in {out / 'report.md'}")

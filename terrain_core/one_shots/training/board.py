@@ -64,4 +64,5 @@ def _images(sounds: Tensor) -> Tensor:
     levels = LogMel(1024, 256, 80)(sounds.mean(dim=1))
     floor = levels.amin()
     scaled = (levels - floor) / (levels.amax() - floor).clamp_min(1e-6)
-    return scaled.flip(1)[:, None]
+    images: Tensor = scaled.flip(1)[:, None]
+    return images
