@@ -6,6 +6,7 @@
 # make bench    every benchmark
 # make format   put the code in order
 # make train    the built-in autoencoder and instrument, from nothing: corpus, training, graphs, figures (about an hour)
+# make train-drums  the shipped drums, from nothing (about half an hour on one core)
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +22,7 @@ NATIVE := build/native
 ARDOUR := /usr/bin/ardour7-lua
 export PYTHON  # make PYTHON=/path/to/python3.12
 
-.PHONY: demo test test-slow fuzz native bench format train
+.PHONY: demo test test-slow fuzz native bench format train train-drums
 demo: $(READY)
 	$(BIN)/terrain demo
 
@@ -56,6 +57,13 @@ train: $(READY)
 	$(BIN)/python -m terrain_core.autoencoders.training evaluate
 	$(BIN)/python -m terrain_core.autoencoders.training picture
 	$(BIN)/python scripts/make_default_instrument.py
+
+train-drums: $(READY)
+	$(BIN)/python -m terrain_core.one_shots.training corpus
+	OMP_NUM_THREADS=1 $(BIN)/python -m terrain_core.one_shots.training train
+	$(BIN)/python -m terrain_core.one_shots.training export
+	$(BIN)/python -m terrain_core.one_shots.training evaluate --out terrain_core/instruments/drums.json
+	$(BIN)/python -m terrain_core.one_shots.training picture
 
 $(VST3_EFFECTS):
 	scripts/debian zam-plugins

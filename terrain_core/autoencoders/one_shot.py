@@ -40,6 +40,10 @@ class OneShotAutoencoder(OnnxAutoencoder):
         latent = np.where(np.isfinite(latent), latent, self.latent_mean)
         return cast(Audio, self.session(DECODER, threads).run(["audio"], {"latents": latent[np.newaxis]})[0][0])
 
+    def unload(self) -> None:
+        """Give back the memory that the graphs take while they play; the next hit opens them again."""
+        self._sessions.clear()
+
     # Its graphs know neither state nor noise, so neither does its stream.
     def stream(self, *, seed: int = 0, threads: int = 1) -> DecoderStream:  # type: ignore[override]
         return HitStream(self, threads)

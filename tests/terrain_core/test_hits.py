@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -361,6 +362,17 @@ def test_the_autoencoder_keeps_the_protocol():
     assert audio.shape == (1, 2 * SAMPLES)
     np.testing.assert_allclose(made.encode(audio), latents, atol=1e-5)
     np.testing.assert_array_equal(made.stream().decode(latents[1:]), audio[:, SAMPLES:])
+
+
+def test_unloading_gives_the_graphs_back_and_playing_opens_them_again():
+    made = one_shot()
+    latent = np.array([0.5, 0, 0], np.float32)
+    before = made.hit(latent)
+    graph = weakref.ref(made.session("decoder.onnx", 1))
+    assert graph() is not None
+    made.unload()
+    assert graph() is None
+    np.testing.assert_array_equal(made.hit(latent), before)
 
 
 def test_hits_play_without_torch():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import warnings
@@ -150,7 +151,19 @@ def train(
             stopped = True
         except (RuntimeError, MemoryError) as error:
             raise _advice(error, settings) from error
-    return _outcome(module, trainer, best, stopped)
+    outcome = _outcome(module, trainer, best, stopped)
+    _unload(trainer, module)
+    return outcome
+
+
+def _unload(trainer: lightning.Trainer, module: TrainingModule) -> None:
+    """Give back what only training needs: the optimiser's state, gradients, and what the allocator keeps of a GPU."""
+    trainer.strategy.optimizers = []
+    module.zero_grad(set_to_none=True)
+    module.trainer = None  # type: ignore[assignment]  # each holds the other: without this both wait for the collector
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _outcome(module: TrainingModule, trainer: lightning.Trainer, best: ModelCheckpoint, stopped: bool) -> Outcome:
