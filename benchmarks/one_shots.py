@@ -1,5 +1,5 @@
-"""One-shots: what a hit costs when it is new and when it repeats, how far our training loop is from a bare one, and what
-memory comes back when a model is unloaded.
+"""One-shots: what a hit costs when it is new and when it repeats, how far our training loop is from a bare one, and the
+memory that comes back when a model is unloaded.
 
 Claims: a hit that repeats costs less than a fiftieth of a new one; the training suite takes at most a tenth longer than
 the same steps in a bare loop. Processor time of this process; medians.
@@ -83,7 +83,7 @@ def _bare_loop(module: TrainingModule) -> float:
     marks = []
     for batch in range(BATCHES):
         optimizer.zero_grad()
-        module.training_step(batch, batch).backward()
+        module.training_step(batch, batch).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(module.model.parameters(), settings.clip)
         optimizer.step()
         marks.append(time.process_time())

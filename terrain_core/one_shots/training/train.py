@@ -160,7 +160,7 @@ def _unload(trainer: lightning.Trainer, module: TrainingModule) -> None:
     """Give back what only training needs: the optimiser's state, gradients, and what the allocator keeps of a GPU."""
     trainer.strategy.optimizers = []
     module.zero_grad(set_to_none=True)
-    module.trainer = None  # type: ignore[assignment]  # each holds the other: without this both wait for the collector
+    module.trainer = None  # each holds the other: without this both wait for the collector
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
