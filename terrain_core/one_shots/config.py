@@ -19,6 +19,9 @@ STRIDES: Final = (16, 4, 4, 4)
 STRIDE: Final = math.prod(STRIDES)
 """Samples per frame of the bottleneck; sounds are padded to a multiple of it, so that no layer has to stretch."""
 
+SHORTEST, LONGEST = 0.25, 4.0
+"""Seconds of a sound."""
+
 MOST_BOTTLENECK: Final = 2048
 """Numbers (channels · frames) between convolutions and dense layers: what keeps long sounds under ten million
 parameters.
@@ -83,7 +86,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         _among("variant", self.variant, ("unet", "simple"))
         _between("sample_rate", self.sample_rate, 8000, 192000, "Hz")
-        _between("seconds", self.seconds, 0.25, 4, "s")
+        _between("seconds", self.seconds, SHORTEST, LONGEST, "s")
         _between("channels", self.channels, 1, 2)
         _between("latent_size", self.latent_size, 1, 1024)
         for name in ("blocks", "bottleneck", "hidden", "noise", "skip"):

@@ -218,6 +218,8 @@ def test_a_pressed_note_follows_its_pressure_and_a_struck_one_keeps_its_level():
 def test_a_stopped_transport_plays_nothing_in_run_mode_transport():
     made = engine(run=1.0)
     assert not play(made, 2000, [on(0, 36)], transport=Transport(playing=False)).any()
+    assert not play(made, 2000, transport=Transport(playing=True, beat=0.0, bpm=120)).any()  # nor does it go on later
+    made.reset()
     assert play(made, 2000, [on(0, 36)], transport=Transport(playing=True, beat=0.0, bpm=120)).any()
 
 

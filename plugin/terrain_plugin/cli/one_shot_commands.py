@@ -186,13 +186,14 @@ def train(
 
 def _changed(preset: Preset, data: Path, model: dict[str, Any], train: dict[str, Any]) -> Preset:
     """The preset with what was told otherwise, and with the data's own rate, channels and length."""
+    from terrain_core.one_shots.config import LONGEST
     from terrain_core.one_shots.shards import read_card
 
     card = read_card(data)
     told = {key: value for key, value in model.items() if value is not None}
     told |= {"sample_rate": card["sample_rate"], "channels": card["channels"]}
     if preset.model.samples != card["samples"] or preset.model.sample_rate != card["sample_rate"]:
-        told["seconds"] = card["samples"] / card["sample_rate"]
+        told["seconds"] = min(card["samples"] / card["sample_rate"], LONGEST)  # padding may have gone beyond
     return dataclasses.replace(
         preset,
         model=dataclasses.replace(preset.model, **told),
