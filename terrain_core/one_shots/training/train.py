@@ -127,23 +127,23 @@ def train(
     module = TrainingModule(model, settings, *parts, augment)
     watch = Watch(folder, progress, stop or threading.Event(), stop_after)
     best = ModelCheckpoint(folder, Path(BEST).stem, monitor="val/loss", save_top_k=1, enable_version_counter=False)
-    trainer = lightning.Trainer(
-        max_epochs=settings.epochs,
-        accelerator=accelerator,
-        devices=1,
-        precision=settings.precision,  # type: ignore[arg-type]  # one of its many literals, checked by TrainConfig
-        gradient_clip_val=settings.clip or None,
-        accumulate_grad_batches=settings.accumulate,
-        check_val_every_n_epoch=settings.validate_every,
-        logger=_loggers(folder, tensorboard),
-        callbacks=[*_callbacks(folder, settings, tensorboard), best, watch],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=10,
-    )
     stopped = False
     with _quiet():
+        trainer = lightning.Trainer(
+            max_epochs=settings.epochs,
+            accelerator=accelerator,
+            devices=1,
+            precision=settings.precision,  # type: ignore[arg-type]  # one of its many literals, checked by TrainConfig
+            gradient_clip_val=settings.clip or None,
+            accumulate_grad_batches=settings.accumulate,
+            check_val_every_n_epoch=settings.validate_every,
+            logger=_loggers(folder, tensorboard),
+            callbacks=[*_callbacks(folder, settings, tensorboard), best, watch],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=10,
+        )
         try:
             # weights_only: a checkpoint from a stranger must not run code.
             trainer.fit(module, ckpt_path=last if resume else None, weights_only=True)
