@@ -87,6 +87,7 @@ def export(
 def evaluate(
     data: Data = DEFAULT_DATA,
     runs: Annotated[list[Path] | None, typer.Argument(help="Further runs, for comparison.")] = None,
+    skips: Annotated[Path | None, typer.Option(help="A run to be judged with other skips, too.")] = None,
     instrument: Annotated[Path, typer.Option(help="What is judged.")] = SHIPPED,
     sounds: Annotated[int, typer.Option(help="How many held-out drums.")] = 420,
     out: Annotated[Path | None, typer.Option(help="Write the figures as JSON, too.")] = None,
@@ -103,6 +104,8 @@ def evaluate(
     floors = {n: measuring.HitPca(training, bundle.latent_size, fft_size=n) for n in (512, 1024, 2048)}
     columns = {"shipped": measuring.reconstructor(bundle)}
     columns |= {f"{run.name}": measuring.reconstructor(open_checkpoint(run / BEST)) for run in runs or ()}
+    if skips is not None:
+        columns |= measuring.with_other_skips(open_checkpoint(skips / BEST))
     columns |= {f"PCA, window {n}": floor for n, floor in floors.items()}
     columns["mean sound"] = floors[1024].mean_sound
     results = measuring.scores(test, columns, sounds)

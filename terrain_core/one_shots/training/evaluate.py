@@ -15,7 +15,7 @@ from terrain_core.autoencoders.protocol import Audio
 from terrain_core.autoencoders.training.evaluate import Judge, PcaGriffinLim, Score
 from terrain_core.autoencoders.training.losses import LogMel
 from terrain_core.one_shots.shards import Sounds
-from terrain_core.one_shots.training.model import OneShotModel
+from terrain_core.one_shots.training.model import REACH, OneShotModel
 from terrain_core.one_shots.training.module import ACTIVE_VARIANCE
 
 Reconstruct = Callable[[Audio], Audio]
@@ -65,6 +65,24 @@ def reconstructor(subject: OneShotModel | OneShotAutoencoder) -> Reconstruct:
         return sound
 
     return reconstruct
+
+
+def with_other_skips(model: OneShotModel) -> dict[str, Reconstruct]:
+    """The same model with the encoder's own skips, which nothing that plays has, and with none: what the skip generator
+    is worth.
+    """
+
+    def reconstruct(audio: Audio, real: bool) -> Audio:
+        with torch.inference_mode():
+            mean, _, skips = model.encode(torch.from_numpy(audio)[None])
+            chosen = skips if real else [torch.zeros_like(skip) for skip in skips]
+            sound: Audio = (model.raw(mean, chosen)[0] / REACH).numpy()
+        return sound
+
+    return {
+        "encoder's skips": lambda audio: reconstruct(audio, True),
+        "no skips": lambda audio: reconstruct(audio, False),
+    }
 
 
 def scores(sounds: Sounds, columns: Mapping[str, Reconstruct], count: int) -> dict[str, dict[str, Score]]:
