@@ -1,8 +1,8 @@
 """One-shots: what a hit costs when it is new and when it repeats, how far our training loop is from a bare one, and the
 memory that comes back when a model is unloaded.
 
-Claims: a hit that repeats costs less than a fiftieth of a new one; the training suite takes at most a tenth longer than
-the same steps in a bare loop. Processor time of this process; medians.
+Claims: a new hit of the shipped drums costs less than 128 samples last at 44.1 kHz (2.9 ms); the training suite takes
+at most a tenth longer than the same steps in a bare loop. Processor time of this process; medians.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def hits() -> None:
     autoencoder.unload()
     gc.collect()
     back = full - process.memory_info().rss
+    print(f"a new hit {1000 * new:.1f} ms, a block with a hit that repeats {1000 * again:.2f} ms")
     print(
-        f"a new hit {1000 * new:.1f} ms, a block with a hit that repeats {1000 * again:.3f} ms: {new / again:.0f} times"
+        f"unloading gives {back / MIB:.1f} MiB back to the system; the allocator may keep the rest for what comes next"
     )
-    print(f"unloading gives back {back / MIB:.1f} MiB")
 
 
 def training() -> None:

@@ -27,6 +27,7 @@ MOST_BYTES = 12_000_000
 Data = Annotated[Path, typer.Option(help="The drums (0.4 GB).")]
 Run = Annotated[Path, typer.Option(help="Checkpoints and curves.")]
 DEFAULT_DATA, DEFAULT_RUN = Path(".cache/drums"), Path(".cache/runs/drums")
+DEFAULT_REFINED = Path(".cache/runs/drums-refined")
 
 
 @app.command()
@@ -43,7 +44,7 @@ def train(data: Data = DEFAULT_DATA, run: Run = DEFAULT_RUN, resume: bool = Fals
     _train(preset("drums"), data, run, resume)
 
 
-def _train(chosen: Preset, data: Path, run: Path, resume: bool = False) -> None:
+def _train(chosen: Preset, data: Path, run: Path, resume: bool = False, start_from: Path | None = None) -> None:
     from terrain_core.one_shots.training import train as training
 
     start = time.monotonic()
@@ -53,8 +54,30 @@ def _train(chosen: Preset, data: Path, run: Path, resume: bool = False) -> None:
             shown = " ".join(f"{name} {value:.3f}" for name, value in figures.items() if "/" in name)
             console.print(f"{done} of {total}, {time.monotonic() - start:.0f} s: {shown}", highlight=False)
 
-    outcome = training.train(data, chosen.model, chosen.train, run, resume=resume, progress=show, accelerator="cpu")
+    outcome = training.train(
+        data, chosen.model, chosen.train, run, resume=resume, start_from=start_from, progress=show, accelerator="cpu"
+    )
     console.print(f"best {outcome.best:.4f}; {int(outcome.active.sum())} active latents {outcome.alarm}")
+
+
+@app.command()
+def refine(data: Data = DEFAULT_DATA, run: Run = DEFAULT_RUN, out: Run = DEFAULT_REFINED, resume: bool = False) -> None:
+    """Go on for an epoch with magnitudes alone.
+
+    Where the phase of a long tone cannot be told from the latents, the terms that hear phase (waveform, complex plane)
+    make the tone quieter: kicks and toms lose their body. They have done their work by now.
+    """
+    chosen = preset("drums")
+    settings = dataclasses.replace(
+        chosen.train,
+        epochs=1,
+        warm_epochs=0,
+        learning_rate=1e-3,
+        waveform_weight=0.0,
+        complex_weight=0.0,
+        warm_steps=30,
+    )
+    _train(Preset("", chosen.model, settings), data, out, resume, start_from=run / "best.ckpt")
 
 
 @app.command()

@@ -93,6 +93,7 @@ def train(
     folder: Path,
     *,
     resume: bool = False,
+    start_from: Path | None = None,
     augment: Augment | None = None,
     progress: Progress = lambda done, total, figures: None,
     stop: threading.Event | None = None,
@@ -107,6 +108,7 @@ def train(
         data: what `terrain dataset` made.
         folder: of the run.
         resume: go on from `last.ckpt`, exactly as if the run had never stopped; without it the run begins anew.
+        start_from: a checkpoint of a model of the same shape, whose weights the run begins with.
         stop, stop_after: end after the next batch, or after so many; `last.ckpt` is written first.
         accelerator: Lightning's: "auto", "cpu", "cuda", "mps".
     Raises:
@@ -125,6 +127,8 @@ def train(
     if settings.threads:
         torch.set_num_threads(settings.threads)
     module = TrainingModule(model, settings, *parts, augment)
+    if start_from is not None and not resume:
+        module.model.load_state_dict(open_checkpoint(start_from).state_dict())
     watch = Watch(folder, progress, stop or threading.Event(), stop_after)
     best = ModelCheckpoint(folder, Path(BEST).stem, monitor="val/loss", save_top_k=1, enable_version_counter=False)
     stopped = False
