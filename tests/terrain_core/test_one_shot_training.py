@@ -284,6 +284,14 @@ def test_mixed_precision_trains_as_well(data, whole, tmp_path):
     assert all(torch.isfinite(value).all() for value in outcome.model.state_dict().values())
 
 
+def test_a_run_may_begin_with_anothers_weights(data, whole, tmp_path):
+    still = dataclasses.replace(QUICK, epochs=1, learning_rate=1e-9, weight_decay=0.0)
+    outcome = train(data, SMALL, still, tmp_path, start_from=whole[0] / "best.ckpt", accelerator="cpu")
+    before = whole[1].model.state_dict()
+    for name, value in outcome.model.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=1e-6)
+
+
 def test_an_event_stops_a_run(data, tmp_path):
     stop = threading.Event()
     stop.set()
