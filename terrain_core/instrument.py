@@ -21,6 +21,7 @@ from terrain_core import autoencoders
 from terrain_core.archive import Archive, write_archive
 from terrain_core.autoencoders.protocol import Autoencoder
 from terrain_core.errors import FileError, InputError
+from terrain_core.one_shots.kit import Kit
 from terrain_core.parameters import DEFAULTS
 from terrain_core.safe_write import replacing
 from terrain_core.sound_map import Blending, SoundMap
@@ -49,7 +50,7 @@ EXPLORER = "explorer.safetensors"
 
 MEMBERS: Final = frozenset({INFO, TERRAIN, SOUND_MAP, PREVIEW, AUTOENCODER, LOOPS, EXPLORER})
 KEYS: Final = frozenset(
-    {"format", "version", "autoencoder", "terrain", "sound_map", "presets", "loops", "metadata", "explorer"}
+    {"format", "version", "autoencoder", "terrain", "sound_map", "presets", "loops", "metadata", "explorer", "kit"}
 )
 
 Resolve = Callable[[str], Autoencoder]
@@ -69,6 +70,7 @@ class Instrument:
         loops: what else a looper remembers, as JSON values.
         chain: loopers that play with it, and their loops; None if there are none.
         explorer: the sounds that it was made from, and what was learned and kept of them; None if it has none.
+        kit: how notes play one-shots; None for an autoencoder that makes none, or a plain kit.
         metadata: whatever describes the instrument (title, author, licence, …), as JSON values.
         preview: a PNG, or None.
     """
@@ -84,6 +86,7 @@ class Instrument:
         loops: Mapping[str, Any] | None = None,
         chain: LooperChain | None = None,
         explorer: Explorer | None = None,
+        kit: Kit | None = None,
         preview: bytes | None = None,
     ) -> None:
         """
@@ -98,6 +101,7 @@ class Instrument:
         self.loops = dict(loops or {})
         self.chain = chain
         self.explorer = explorer
+        self.kit = kit
         self.metadata = dict(metadata or {})
         self.preview = preview
         self._embedded = False
@@ -154,6 +158,8 @@ class Instrument:
             facts, arrays = self.chain.to_parts()
             info["loops"] = self.loops | {CHAIN: facts}
             members[LOOPS] = _pack(arrays)
+        if self.kit is not None:
+            info["kit"] = self.kit.as_dict()
         if self.terrain is not None:
             info["terrain"] = self.terrain.settings()
             members[TERRAIN] = _pack(self.terrain.arrays())
@@ -214,6 +220,7 @@ class _Loader:
                 loops=loops,
                 chain=chain,
                 explorer=explorer,
+                kit=Kit.from_dict(self._object("kit")) if "kit" in self._info else None,
                 preview=self._archive.read(PREVIEW) if PREVIEW in self._archive else None,
             )
         except InputError as error:

@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from pedalboard.io import AudioFile
 
 from terrain_core import parameters
+from terrain_core.autoencoders.one_shot import OneShotAutoencoder
 from terrain_core.autoencoders.protocol import Audio
 from terrain_core.engine import TimedMidi, render_batch
 from terrain_core.engine.effects import LatentEffect
+from terrain_core.engine.midi import NOTE_ON
 from terrain_core.errors import FileError, InputError
 from terrain_core.instrument import Instrument
 from terrain_core.lanes import Lane
@@ -33,6 +35,7 @@ from terrain_core.tempo import TempoMap
 from terrain_daws import PluginInstance, Project
 from terrain_plugin.effects_chain import EffectsChain
 from terrain_plugin.instrument_shelf import InstrumentShelf, loopers_of, ours
+from terrain_plugin.shipped import instrument_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -177,7 +180,9 @@ def parts_to_play(
         values = _values(state) | dict(constants or {})
         midi = list(notes_as_midi(project))
         loops = state.loops if state else b""
-        return [Part("", player, lanes_to_play(project, mapping), values, midi, loops=loops)]
+        hits = isinstance(player.autoencoder, OneShotAutoencoder) and midi  # notes are all they need
+        found = {} if hits and not mapping and not project.lanes_by_key(None) else lanes_to_play(project, mapping)
+        return [Part("", player, found, values, midi, loops=loops)]
     parts = []
     for instance in chosen:
         lanes: dict[str, Lane] = {}
@@ -213,7 +218,7 @@ def _instance(project: Project, name: str) -> PluginInstance:
 
 def _player(shelf: InstrumentShelf, state: PluginState | None, instrument: str | PathLike[str] | None) -> Instrument:
     if instrument is not None:
-        return Instrument.load(instrument)
+        return Instrument.load(instrument_path(instrument))
     return shelf.get(state.instrument if state else None)
 
 
@@ -454,8 +459,12 @@ def _check_format(path: Path, sample_rate: int) -> None:
 
 
 def _end_of_part(part: Part, tempo_map: TempoMap) -> float:
-    """The last breakpoint; the last note's end where there are no lanes."""
+    """The last breakpoint; the last note's end where there are no lanes. Hits ring out."""
     ends = [_end_of(lane, tempo_map) for lane in part.lanes.values()]
+    autoencoder = part.instrument.autoencoder
+    if isinstance(autoencoder, OneShotAutoencoder):
+        begun = [m.seconds for m in part.midi if len(m.data) == 3 and m.data[0] & 0xF0 == NOTE_ON and m.data[2]]
+        ends += [max(begun) + autoencoder.hop / autoencoder.sample_rate] if begun else []
     return max(ends or [message.seconds for message in part.midi], default=0.0)
 
 

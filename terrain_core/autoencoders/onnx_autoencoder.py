@@ -36,6 +36,9 @@ MOST_BYTES = 2**30
 NOISE_FRAMES = 64
 """Frames whose noise is drawn at once: setting up the generator costs as much as ten frames' noise."""
 
+STREAM, ONE_SHOT = "stream", "one-shot"
+"""What a card can say of its autoencoder's kind."""
+
 State = dict[str, NDArray[Any]]
 
 
@@ -58,6 +61,7 @@ class Card:
         seam_error: how far the streamed sound may be from what the original makes of the whole at once, of its loudest
             sample, as it was measured when the bundle was made; 0 where they are the same.
         licence: of the weights, as stated beside them; empty if nothing was.
+        kind: "stream" (frames follow each other, state in between) or "one-shot" (a frame is a whole sound).
     """
 
     name: str
@@ -75,6 +79,7 @@ class Card:
     frames_per_call: int = 64
     seam_error: float = 0.0
     licence: str = ""
+    kind: str = STREAM
     version: int = FORMAT_VERSION
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -102,6 +107,13 @@ class Card:
             raise FileError(path, "states impossible numbers of draws or an impossible encoder_delay", position=CARD)
         if not isinstance(card.licence, str) or not isinstance(card.seam_error, (int, float)):
             raise FileError(path, "states a licence or a seam_error of another type", position=CARD)
+        if card.kind not in (STREAM, ONE_SHOT):
+            raise FileError(
+                path,
+                f"is an autoencoder of the kind {card.kind!r}: expected {STREAM} or {ONE_SHOT}",
+                position=CARD,
+                hint="update Latent Terrain",
+            )
         statistics = np.array([card.latent_mean, card.latent_std], dtype=np.float64)
         if statistics.shape != (2, card.latent_size) or not np.isfinite(statistics).all():
             raise FileError(
@@ -366,7 +378,7 @@ def load(path: Path) -> OnnxAutoencoder:
     """
     if path.is_dir():
         members = {name: path / name for name in (CARD, DECODER, ENCODER)}
-        return OnnxAutoencoder({name: p.read_bytes() for name, p in members.items() if p.is_file()}, str(path))
+        return _open({name: p.read_bytes() for name, p in members.items() if p.is_file()}, str(path))
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -384,4 +396,13 @@ def load_bytes(data: bytes, path: str = "<memory>") -> OnnxAutoencoder:
             files = {info.filename: archive.read(info) for info in wanted}
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise FileError(path, f"is not an autoencoder bundle ({_first_line(error)})") from None
+    return _open(files, path)
+
+
+def _open(files: dict[str, bytes], path: str) -> OnnxAutoencoder:
+    """What the bundle's card says it is."""
+    from terrain_core.autoencoders.one_shot import OneShotAutoencoder  # which builds upon this module
+
+    if CARD in files and Card.parse(files[CARD], path).kind == ONE_SHOT:
+        return OneShotAutoencoder(files, path)
     return OnnxAutoencoder(files, path)

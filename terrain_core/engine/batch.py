@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from terrain_core.autoencoders.one_shot import OneShotAutoencoder
 from terrain_core.autoencoders.protocol import Audio
 from terrain_core.engine.controls import Controls, LaneControls, SampledLane
 from terrain_core.engine.effects import Frames, LatentEffect, TimedMessage
@@ -80,6 +81,10 @@ def render_batch(
         )
     if chunk_frames < 1:
         raise InputError(f"chunk_frames is {chunk_frames}: expected 1 or more")
+    if isinstance(instrument.autoencoder, OneShotAutoencoder):
+        from terrain_core.engine.hits import render_hits  # which needs this package's other half
+
+        return render_hits(instrument, lanes, tempo_map, sample_rate, start, end, seed, constants or {}, midi)
     player = Player(instrument, sample_rate, seed=seed, threads=0, effects=effects)
     controls = LaneControls(lanes, tempo_map, constants or {})
     _require_sources(player, controls.at(np.array([start])))

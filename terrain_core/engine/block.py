@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from terrain_core.autoencoders.one_shot import OneShotAutoencoder
 from terrain_core.autoencoders.protocol import Audio, Latents
 from terrain_core.engine.controls import Controls, ControlState
 from terrain_core.engine.effects import Frames, LatentEffect, TimedMessage
@@ -35,7 +37,15 @@ class Engine:
     song. When the song starts or jumps while something can be heard, the numbers follow and the sound goes on without a
     seam; when nothing can be heard (run modes Transport and Notes), the stream begins anew, so that playing from a
     place always gives the same samples.
+
+    Where the instrument's autoencoder makes one-shots, `Engine(…)` gives a `terrain_core.engine.hits.HitEngine`.
     """
+
+    def __new__(cls, instrument: Instrument, *args: Any, **kwargs: Any) -> Engine:
+        from terrain_core.engine.hits import HitEngine  # which builds upon this class
+
+        hits = isinstance(instrument.autoencoder, OneShotAutoencoder)
+        return super().__new__(HitEngine if hits and cls is Engine else cls)
 
     def __init__(
         self,

@@ -60,6 +60,13 @@ class MidiState:
         """Whether any note is held, by its key or by the sustain pedal."""
         return bool(self._held)
 
+    def expression(self, note: Note) -> dict[int, float]:
+        """What a note has for itself, parameter id -> plain value: its channel's (unless that is a master channel,
+        whose messages are everybody's) and its own expressions.
+        """
+        channel = {} if note.channel in MASTER_CHANNELS else self._expression.get(note.channel, {})
+        return {**channel, **self._own_expression.get(note, {})}
+
     def receive(self, event: MidiEvent | NoteExpression) -> Iterator[ParameterPoint]:
         """Take in a message; yield the parameter changes that follow. Messages that mean nothing here are ignored."""
         if isinstance(event, NoteExpression):

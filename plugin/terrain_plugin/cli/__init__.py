@@ -13,6 +13,7 @@ from terrain_plugin.cli import (
     instrument_commands,
     loop_commands,
     map_command,
+    one_shot_commands,
     play_command,
     plugin_commands,
     preset_commands,
@@ -51,6 +52,8 @@ app.command()(explorer_commands.sliders)
 app.command()(explorer_commands.steer)
 app.add_typer(attribute_commands.app, name="attribute")
 app.add_typer(preset_commands.app, name="preset")
+app.command()(one_shot_commands.dataset)
+app.command()(one_shot_commands.train)
 app.add_typer(daw_commands.app, name="daw")
 app.add_typer(plugin_commands.app, name="plugin")
 

@@ -100,7 +100,7 @@ def render(
             "--instrument",
             "-i",
             metavar="NAME.terrain",
-            help="What plays. Default: what the project says, or the built-in instrument.",
+            help="What plays, or drums for the shipped drums. Default: what the project says, or the built-in one.",
         ),
     ] = None,
     mapping: Annotated[

@@ -1,0 +1,1 @@
+"""Training of one-shot models, with torch and Lightning (the extra `train`)."""
