@@ -117,7 +117,7 @@ def _conv(values: list[Any], attributes: Attributes) -> Tensor:
     # torch's dilated convolutions of a few samples take a hundred times as long as the matrix product they are.
     span = (length - 1) * stride + 1
     windows = [data[:, :, k * dilation : k * dilation + span : stride] for k in range(taps)]
-    product = weight.reshape(len(weight), -1) @ torch.stack(windows, dim=2).reshape(1, -1, length)
+    product: Tensor = weight.reshape(len(weight), -1) @ torch.stack(windows, dim=2).reshape(1, -1, length)
     return product if bias is None else product + bias[:, None]
 
 
