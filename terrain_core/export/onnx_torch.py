@@ -114,10 +114,10 @@ def _conv(values: list[Any], attributes: Attributes) -> Tensor:
     length = (data.shape[2] - (taps - 1) * dilation - 1) // stride + 1
     if group > 1 or data.shape[0] > 1 or (dilation == 1 and length > 1):
         return nnf.conv1d(data, weight, bias, stride, 0, dilation, group)
-    # torch's dilated convolutions of a few samples take a hundred times as long as the matrix product they are.
+    # torch's dilated convolutions of a few samples take several times as long as the matrix product they are.
     span = (length - 1) * stride + 1
     windows = [data[:, :, k * dilation : k * dilation + span : stride] for k in range(taps)]
-    product = weight.reshape(len(weight), -1) @ torch.stack(windows, dim=2).reshape(1, -1, length)
+    product: Tensor = weight.reshape(len(weight), -1) @ torch.stack(windows, dim=2).reshape(1, -1, length)
     return product if bias is None else product + bias[:, None]
 
 
