@@ -21,7 +21,7 @@ class OneShotAutoencoder(OnnxAutoencoder):
     def encode(self, audio: Audio) -> Latents:
         """A latent for every hit's length of audio, the last one padded with silence: (ceil(samples / hop), D)."""
         audio = self._checked_audio(audio)
-        if ENCODER not in self._files:
+        if ENCODER not in self.files:
             raise InputError(f"autoencoder {self.name!r} cannot encode: its bundle has no {ENCODER}")
         session = self.session(ENCODER, 1)
         latents = np.zeros((-(-audio.shape[1] // self.hop), self.latent_size), np.float32)

@@ -113,7 +113,8 @@ def _conv(values: list[Any], attributes: Attributes) -> Tensor:
     group, taps = int(attributes.get("group", 1)), weight.shape[2]
     length = (data.shape[2] - (taps - 1) * dilation - 1) // stride + 1
     if group > 1 or data.shape[0] > 1 or (dilation == 1 and length > 1):
-        return nnf.conv1d(data, weight, bias, stride, 0, dilation, group)
+        plain: Tensor = nnf.conv1d(data, weight, bias, stride, 0, dilation, group)
+        return plain
     # torch's dilated convolutions of a few samples take several times as long as the matrix product they are.
     span = (length - 1) * stride + 1
     windows = [data[:, :, k * dilation : k * dilation + span : stride] for k in range(taps)]
