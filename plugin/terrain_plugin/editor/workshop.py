@@ -316,7 +316,9 @@ class Workshop:
                 self._hear(pipe.recv())
         except (EOFError, OSError):
             with self._lock:
-                ended = self._process is not None
+                ended = self._process is not None and self._pipe is pipe
+                if ended:  # the pipe's end comes before the process counts as dead
+                    self._process = None
                 self._stage = "idle"
             if ended:
                 self.on_problem("the workshop's process ended; what was trained so far is kept")
