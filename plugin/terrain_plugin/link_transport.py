@@ -38,8 +38,12 @@ class LinkTransport:
         self._bar = beats_a_bar
         self._begin: float | None = None
 
-    def __enter__(self) -> LinkTransport:
+    def open(self) -> None:
+        """Join the session."""
         self._link.enabled = True
+
+    def __enter__(self) -> LinkTransport:
+        self.open()
         return self
 
     def __exit__(

@@ -13,6 +13,7 @@ from terrain_core.engine import Block, Engine
 from terrain_core.errors import InputError
 from terrain_core.instrument import Instrument
 from terrain_core.terrain import Terrain
+from terrain_plugin.editor.session import Session
 from terrain_plugin.link_transport import LinkTransport
 from tests.terrain_core.reference_autoencoder import LinearAutoencoder
 
@@ -57,3 +58,24 @@ def test_what_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "link", None)
     with pytest.raises(InputError, match=r"pip install latent-terrain\[link\]"):
         LinkTransport(120)
+
+
+def test_the_editor_plays_with_the_session() -> None:
+    """`terrain play --link`: tempo and beat come from the session, and what is set in the page goes to all."""
+    instrument = Instrument(LinearAutoencoder(latent_size=3), Terrain.create(2, 3, seed=3, width=16, features=16))
+    with LinkTransport(90) as other, LinkTransport(120) as own:
+        assert wait_until(lambda: own.peers == 1)
+        other.set_tempo(151)
+        session = Session(instrument, link=own)
+        session.start()
+        try:
+            assert wait_until(lambda: abs(session._bpm - 151) < 1e-3)
+
+            def together() -> bool:
+                return abs((session._beat - other.transport(0.02).beat + 2) % 4 - 2) < 0.1
+
+            assert wait_until(together)
+            session.transport(bpm=77.0)
+            assert wait_until(lambda: abs(other.transport().bpm - 77) < 1e-3)
+        finally:
+            session.stop()

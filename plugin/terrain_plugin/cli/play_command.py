@@ -39,6 +39,9 @@ def play(
         Path | None,
         typer.Option(metavar="FOLDER", help="Where sounds and instruments go.", show_default=False),
     ] = None,
+    link: Annotated[
+        bool, typer.Option("--link", help="Follow the tempo and the beat of an Ableton Link session.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal noise.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
 ) -> None:
@@ -62,6 +65,7 @@ def play(
     from terrain_plugin.editor.library import Library, default_folder
     from terrain_plugin.editor.session import Session
     from terrain_plugin.editor.workshop import Workshop
+    from terrain_plugin.link_transport import LinkTransport
     from terrain_plugin.shipped import DEFAULT_INSTRUMENT
 
     # Pictures are drawn beside the player: products on every core would take the cores from it.
@@ -79,12 +83,15 @@ def play(
     listener = server.listen("0.0.0.0" if lan else "127.0.0.1", port)
     found = listener.getsockname()[1]
     token = new_token()
+    session = LinkTransport() if link else None
+    if session is not None:
+        session.open()
     pace = None
     if device is not None:
         pace = Device(autoencoder.sample_rate, autoencoder.channels, None if device == "default" else device)
     named = autoencoder.name if autoencoder.name in autoencoders.names() else str(getattr(autoencoder, "path", ""))
     editor = server.Editor(
-        Session(player, instrument.absolute() if instrument else None, seed=seed, pace=pace),
+        Session(player, instrument.absolute() if instrument else None, seed=seed, pace=pace, link=session),
         Workshop(autoencoder, named, seed=seed),
         shelf,
         sound_to_pages=not no_audio and device is None,

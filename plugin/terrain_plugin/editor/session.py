@@ -29,6 +29,7 @@ from terrain_plugin.editor.gestures import Gesture
 from terrain_plugin.editor.motion import Cursor, Playback, Trajectory, Way
 from terrain_plugin.editor.taps import Locks, Played, Probe
 from terrain_plugin.instrument_shelf import loopers_of
+from terrain_plugin.link_transport import LinkTransport
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,12 @@ BLOCK: Final = 512
 
 AHEAD_S: Final = 0.02
 """How far the clock may be behind what was made: what a late wake-up of this thread costs nobody."""
+
+LINK_JUMP = 0.1
+"""Beats: a Link session further away than this is gone to at once."""
+
+LINK_PULL = 0.05
+"""How much of the rest is taken off in each block."""
 
 LATE_S: Final = 0.25
 """Beyond this nothing is caught up: the machine slept."""
@@ -114,7 +121,13 @@ class Session:
     """
 
     def __init__(
-        self, instrument: Instrument, path: Path | None = None, *, seed: int = 0, pace: Pace | None = None
+        self,
+        instrument: Instrument,
+        path: Path | None = None,
+        *,
+        seed: int = 0,
+        pace: Pace | None = None,
+        link: LinkTransport | None = None,
     ) -> None:
         """
         Args:
@@ -122,7 +135,9 @@ class Session:
             path: its file; None for the built-in one.
             seed: of everything that is drawn at random.
             pace: what the player keeps time with; a clock if None.
+            link: an Ableton Link session, open, whose tempo and beat are followed; a tempo set here is set there.
         """
+        self._link = link
         self.sample_rate = float(instrument.autoencoder.sample_rate)
         self.instrument = instrument
         self.files: weakref.WeakKeyDictionary[Instrument, Path | None] = weakref.WeakKeyDictionary({instrument: path})
@@ -253,6 +268,8 @@ class Session:
                 self._playing = playing
             if bpm is not None and self._recording is None:
                 self._bpm = bpm
+                if self._link is not None:
+                    self._link.set_tempo(bpm)
             if locate is not None and self._recording is None:
                 self._beat, self._seconds = locate, locate * 60 / self._bpm
             self.on_change("transport")
@@ -398,6 +415,8 @@ class Session:
                 self._asked.get_nowait()()
             except queue.Empty:
                 break
+        if self._link is not None and self._recording is None:
+            self._follow(self._link.transport(ahead=AHEAD_S))
         transport = Transport(
             self._playing, self._beat, self._bpm, self._seconds, self._beat // METER[0] * METER[0], METER
         )
@@ -418,6 +437,17 @@ class Session:
         for frame in frames:
             self._tell(frame)
         return out
+
+    def _follow(self, session: Transport) -> None:
+        """Take on the Link session's tempo, and its beat: at once where it is elsewhere, little by little otherwise,
+        since blocks are not made on the dot.
+        """
+        beat, bpm = session.beat, session.bpm
+        if beat is None or bpm is None:
+            return
+        self._bpm = bpm
+        apart = beat - self._beat
+        self._beat += apart if abs(apart) > LINK_JUMP else LINK_PULL * apart
 
     def _moved(self) -> dict[str, float]:
         """The parameters' new values at this block's first sample."""
