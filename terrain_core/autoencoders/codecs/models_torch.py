@@ -147,6 +147,10 @@ class EncodecCodec(Codec):
             self.settles, self.encoder_is_ours = None, True
             self.context = self.window // 2 if self.normed else 16
             self.compared_from = self.window
+        if self.normed:
+            for module in model.encoder.modules():
+                if hasattr(module, "norm"):
+                    module.norm = SteadyNorm(module.norm)
         for module in model.modules():
             # The original begins with its own mirror image, which is not known yet when a stream begins.
             if type(module).__name__ == "EncodecConv1d":
@@ -186,6 +190,21 @@ class EncodecCodec(Codec):
         if self.scaled:  # a usual loudness, -20 dB
             mean, std = torch.cat([mean, torch.tensor([0.1])]), torch.cat([std, torch.tensor([0.05])])
         return mean, std
+
+
+class SteadyNorm(nn.Module):
+    """A GroupNorm of one group, summed in two steps: ONNX Runtime adds up millions of values in one go, and its
+    rounding is then a hundred times torch's.
+    """
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        apart = x - x.mean(2, keepdim=True).mean(1, keepdim=True)
+        scale = torch.rsqrt(apart.square().mean(2, keepdim=True).mean(1, keepdim=True) + self.eps)
+        return apart * scale * self.weight[:, None] + self.bias[:, None]
 
 
 class EncodecDecoderGraph(StreamedGraph):
