@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks._numbers import note
+
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".cache" / "codec-models"
 NAMES = ("encodec_24khz", "encodec_48khz", "mimi", "dac_44khz", "stable_audio_open", "music2latent")
@@ -102,6 +104,7 @@ def measure(name: str, folder: Path) -> None:
         times = in_turn(bundle, decoder, latents[:frames], noise[:frames])
         for kind, values in times.items():
             median, late = np.median(values), np.percentile(values, 99)
+            note(f"{name}, {frames} at once, {kind}", float(median), frames * hop, "s", "real time")
             live = "live" if late < frames * hop else "live but for dropouts" if median < frames * hop else "not live"
             print(
                 f"  {frames} at once, {kind:5}: {1000 * median / frames:8.2f} ms a frame, "

@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from benchmarks._numbers import note
+
 FRAMES = 300
 
 
@@ -67,6 +69,7 @@ def main() -> None:
     engine_ms = 1000 * float(np.median(times["engine"]))
     for name, series in times.items():
         median, late = 1000 * np.median(series), 1000 * np.percentile(series, 99)
+        note(f"{name}: a frame", float(median), engine_ms, "ms", "the engine")
         print(
             f"{name:12} {median:6.3f} ms a frame, p99 {late:6.3f}, {median / hop:.3f} of real time, "
             f"{median / engine_ms:.2f} of the engine"

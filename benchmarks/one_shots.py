@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from benchmarks._numbers import note
 from benchmarks.builtin_decoder import processor_seconds
 from terrain_core.autoencoders.one_shot import OneShotAutoencoder
 from terrain_core.engine import Block, Engine, MidiEvent
@@ -71,6 +72,7 @@ def training() -> None:
         )
         ours = (marks[-1] - marks[3]) / (len(marks) - 4)  # without the first batches, which set things up
         bare = _bare_loop(TrainingModule(chosen.model, settings, parts[0], parts[1]))
+    note("a training batch", ours, bare, "s", "a bare loop")
     print(f"a training batch {1000 * ours:.0f} ms, in a bare loop {1000 * bare:.0f} ms: {ours / bare:.2f} times")
 
 

@@ -105,7 +105,7 @@ muted = true
         ("[[looper]]\nbeats = 4", "looper 1: has no name"),
         ("[[looper]]\nname='a'\nbeets=4", "looper 'a': has 'beets', expected one of at, beats"),
         ("[[looper]]\nname='a'\nbeats=4\nspeed='fast'", "looper 'a': has a value of the wrong kind"),
-        ("[[looper]]\nname='a'\nbeats='1/0'", "looper 'a': has a value of the wrong kind"),
+        ("[[looper]]\nname='a'\nbeats='1/0'", "looper 'a': '1/0' is no number of beats"),
         ("[[looper]]\nname='a'\nbeats=4\nspeed=9", "looper 'a': looper 'a' has speed=9, expected -4 to 4"),
         ("[[looper]]\nname='a'\ngesture='circle'", "needs a length"),
         ("[[looper]]\nname='a'\nbeats=4\ngesture='triangle'", "'triangle' is neither a gesture"),
