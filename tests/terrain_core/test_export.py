@@ -26,7 +26,7 @@ from tests.rave_models import ROOT, rave_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 
-EXAMPLES = ROOT / "examples" / "onnx_player"
+EXAMPLES = ROOT / "docs" / "onnx_player"
 NN_TILDE = ROOT / ".cache" / "rave-venv" / "bin" / "python"
 
 
