@@ -11,6 +11,7 @@ stands NAME.json: its true delay, found by comparing the streaming decoder with 
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.util
 import json
 import os
@@ -128,6 +129,7 @@ def stand_in(name: str) -> None:
     module.__getattr__ = member
     module.__all__ = ["Transform"]
     module.__path__ = []
+    module.__spec__ = importlib.machinery.ModuleSpec(name, None)  # who looks for the package finds one, with no version
     sys.modules[name] = module
     parent, _, child = name.rpartition(".")
     if parent in sys.modules:
