@@ -2,10 +2,13 @@
 
 import { $ } from "./dom.js";
 
+const SETTLED_MS = 500;
+
 export class Hand {
   seq = 0;
   pressed = false;
   place = { x: 0.5, y: 0.5 };
+  #played = -Infinity;
   latencies = [];
   #sent = new Map();
 
@@ -38,8 +41,15 @@ export class Hand {
     return Number($("mouse-pressure").value);
   }
 
+  // Where the sound is, for the next key to start from. A frame older than the last key, or one that still glides
+  // towards it, would take the key back.
+  follow({ x, y, seq }) {
+    if (!this.pressed && seq >= this.seq && performance.now() - this.#played > SETTLED_MS) this.place = { x, y };
+  }
+
   play(x, y, pressure, at = performance.now()) {
     this.place = { x, y };
+    this.#played = performance.now();
     this.seq += 1;
     this.#sent.set(this.seq, at);
     if (this.#sent.size > 500) this.#sent.clear();

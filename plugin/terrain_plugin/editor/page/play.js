@@ -66,7 +66,7 @@ export class PlayView {
     this.#trail.push([frame.x, frame.y, frame.p]);
     if (this.#trail.length > TRAIL) this.#trail.shift();
     if (frame.spectrum) this.#spectrum = frame.spectrum;
-    if (!this.hand.pressed) this.hand.place = { x: frame.x, y: frame.y };
+    this.hand.follow(frame);
     if (frame.peak !== undefined) this.peak = { peak: frame.peak, rms: frame.rms, late: frame.late };
   }
 
