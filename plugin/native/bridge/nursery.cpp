@@ -113,6 +113,11 @@ Birth Nursery::bear(std::uint32_t instance, std::uint32_t state_id, const Bytes&
     return failure;
 }
 
+void Nursery::open_editor(std::uint32_t instance) {
+    const std::lock_guard lock(mutex_);
+    if (connection_) connection_.send(Message::kEdit, payload(Spawned{instance, 0}));
+}
+
 bool Nursery::start(Birth& failure) {
     const std::string python = interpreter();
     if (python.empty()) {

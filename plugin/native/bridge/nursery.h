@@ -32,6 +32,9 @@ public:
     // process if it does not run. Takes as long as it takes, up to half a minute: for supervisors only.
     Birth bear(std::uint32_t instance, std::uint32_t state_id, const Bytes& state, int memory, int wake, int control);
 
+    // Have the editor opened for an instance. For supervisors only.
+    void open_editor(std::uint32_t instance);
+
 private:
     Nursery() = default;
     bool start(Birth& failure);

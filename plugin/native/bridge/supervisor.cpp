@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 
 #include "bridge/clock.h"
@@ -85,6 +86,24 @@ void Supervisor::send_state() {
     nudge();
 }
 
+void Supervisor::send_about() {
+    {
+        const std::lock_guard lock(mutex_);
+        about_due_ = true;
+    }
+    nudge();
+}
+
+bool Supervisor::open_editor() {
+    if (status() != Status::kReady && status() != Status::kLoading) return false;
+    {
+        const std::lock_guard lock(mutex_);
+        editor_due_ = true;
+    }
+    nudge();
+    return true;
+}
+
 std::optional<Bytes> Supervisor::ask_for_loops(std::int64_t patience_ns) {
     if (status() != Status::kReady && status() != Status::kLoading) return std::nullopt;
     std::unique_lock lock(mutex_);
@@ -137,6 +156,7 @@ void Supervisor::work_once() {
     send_what_is_due();
     sleep(control_ ? now_ns() + kGlance : next_attempt_ns_);
     receive_messages();
+    owner_.gestures_heard();
     watch_for_hang();
 }
 
@@ -156,6 +176,8 @@ void Supervisor::start_engine() {
         link_ = new EngineLink(std::move(memory), std::move(wake));
         published_ = false;
         engine_ = birth.pid;
+        const std::lock_guard lock(mutex_);
+        about_due_ = true;
         return;
     }
     log_line(birth.problem);
@@ -189,6 +211,7 @@ void Supervisor::dismiss_engine() {
     link_ = nullptr;
     published_ = false;
     engine_ = 0;
+    owner_.hand_gone();
     const std::lock_guard lock(mutex_);
     save_answered_ = save_asked_;  // nobody is left who could answer
     changed_.notify_all();
@@ -228,19 +251,32 @@ void Supervisor::handle(const Received& message) {
         loops_ = message.after<State>();
         save_answered_ = about->state_id;
         changed_.notify_all();
+    } else if (message.type == Message::kGestures) {
+        GestureRecord gesture;
+        for (std::size_t at = 0; at + sizeof gesture <= message.payload.size(); at += sizeof gesture) {
+            std::memcpy(&gesture, message.payload.data() + at, sizeof gesture);
+            owner_.hear_gesture(gesture);
+        }
     }
 }
 
 void Supervisor::send_what_is_due() {
     if (!control_) return;
-    bool state_due;
+    bool state_due, about_due, editor_due;
     std::uint32_t save = 0;
     {
         const std::lock_guard lock(mutex_);
         state_due = std::exchange(state_due_, false);
         if (state_due) state_id_ = wanted_state_;
+        about_due = std::exchange(about_due_, false);
+        editor_due = std::exchange(editor_due_, false);
         if (save_asked_ != save_sent_) save = save_sent_ = save_asked_;
     }
+    if (about_due) {
+        const std::string about = owner_.about();
+        control_.send(Message::kAbout, Bytes(about.begin(), about.end()));
+    }
+    if (editor_due) nursery_->open_editor(instance_);
     if (state_due) {
         const Bytes state = owner_.state_for_engine();
         set_status(published_ ? Status::kLoading : Status::kStarting);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <thread>
 
 #include "bridge/engine_link.h"
@@ -25,6 +26,10 @@ public:
         virtual Bytes state_for_engine() = 0;  // the whole plugin state, as it is now
         virtual void status_changed() = 0;
         virtual void latency_changed() = 0;
+        virtual std::string about() = 0;  // whose instance it is: payload of Message::kAbout
+        virtual void hear_gesture(const GestureRecord& gesture) = 0;
+        virtual void gestures_heard() = 0;  // after some of them, and now and then besides
+        virtual void hand_gone() = 0;       // the engine is gone, and with it whoever held something
     };
 
     explicit Supervisor(Owner& owner);
@@ -40,6 +45,10 @@ public:
     void wait_until_settled(std::int64_t patience_ns);
     // The state has changed: tell the engine.
     void send_state();
+    // Owner::about() has changed: tell the engine.
+    void send_about();
+    // Have the editor opened for this instance, if an engine runs; whether one does.
+    bool open_editor();
     // What the engine must remember (loops); nothing if there is no engine or it does not say within the time.
     std::optional<Bytes> ask_for_loops(std::int64_t patience_ns);
 
@@ -99,6 +108,8 @@ private:
     std::optional<Settings> wanted_;
     bool quit_ = false;
     bool state_due_ = false;
+    bool about_due_ = false;
+    bool editor_due_ = false;
     bool settled_ = false;
     bool at_once_ = false;  // the next attempt need not wait for its time
     std::uint32_t save_asked_ = 0, save_sent_ = 0, save_answered_ = 0;

@@ -13,6 +13,7 @@
 #include "clap/entry.h"
 #include "clap/events.h"
 #include "clap/ext/audio-ports.h"
+#include "clap/ext/gui.h"
 #include "clap/ext/latency.h"
 #include "clap/ext/note-ports.h"
 #include "clap/ext/params.h"
@@ -89,7 +90,18 @@ private:
         host_latency_ = host_extension<clap_host_latency_t>(CLAP_EXT_LATENCY);
         host_threads_ = host_extension<clap_host_thread_check_t>(CLAP_EXT_THREAD_CHECK);
         host_log_ = host_extension<clap_host_log>(CLAP_EXT_LOG);
+        host_track_ = host_extension<clap_host_track_info>(CLAP_EXT_TRACK_INFO);
+        if (!host_track_) host_track_ = host_extension<clap_host_track_info>(CLAP_EXT_TRACK_INFO_COMPAT);
+        tell_about();
         return true;
+    }
+
+    // The track's name is for lists of instances: the editor's.
+    void tell_about() {
+        clap_track_info info{};
+        const bool known = host_track_ && host_track_->get(host_, &info) && info.flags & CLAP_TRACK_INFO_HAS_TRACK_NAME;
+        info.name[sizeof info.name - 1] = 0;
+        core_.set_about(host_->name ? host_->name : "", known ? info.name : "");
     }
 
     bool activate(double rate, std::uint32_t longest_block) {
@@ -173,6 +185,8 @@ private:
 
     clap_process_status process(const clap_process_t& call) {
         if (!has_float_buffers(call)) return CLAP_PROCESS_ERROR;
+        // Before the block, so that what a hand did is heard in it.
+        if (call.out_events) tell_gestures(*call.out_events);
         Stretch stretch(call);
         stretch.block.offline = offline_;
         stretch.block.deadline_ns = core_.deadline_ns(call.frames_count);
@@ -203,13 +217,38 @@ private:
     // Read-only parameters are the plugin's to say.
     void tell_read_outs(const clap_output_events_t& out) {
         read_outs_.tell(core_, [&out](std::uint32_t index, double plain) {
-            clap_event_param_value_t event{};
-            event.header = {sizeof event, 0, CLAP_CORE_EVENT_SPACE_ID, CLAP_EVENT_PARAM_VALUE, 0};
-            event.param_id = kParameters[index].id;
-            event.note_id = event.port_index = event.channel = event.key = -1;
-            event.value = plain;
+            return push_value(out, kParameters[index].id, plain);
+        });
+    }
+
+    // What a hand at the editor did, so that the host can record it. CLAP leaves it to the plugin to set the value itself:
+    // it is set when the host has taken it, and whatever the host plays afterwards counts.
+    void tell_gestures(const clap_output_events_t& out) {
+        flush_asked_ = false;
+        core_.tell_gestures([this, &out](const Gesture& gesture) {
+            const std::uint32_t id = kParameters[gesture.index].id;
+            if (gesture.kind == bridge::GestureKind::kValue) {
+                if (!push_value(out, id, gesture.value)) return false;
+                core_.set_parameter(gesture.index, gesture.value);
+                return true;
+            }
+            const bool begins = gesture.kind == bridge::GestureKind::kBegin;
+            clap_event_param_gesture_t event{};
+            event.header = {sizeof event, 0, CLAP_CORE_EVENT_SPACE_ID,
+                            static_cast<std::uint16_t>(begins ? CLAP_EVENT_PARAM_GESTURE_BEGIN
+                                                              : CLAP_EVENT_PARAM_GESTURE_END), 0};
+            event.param_id = id;
             return out.try_push(&out, &event.header);
         });
+    }
+
+    static bool push_value(const clap_output_events_t& out, std::uint32_t id, double plain) {
+        clap_event_param_value_t event{};
+        event.header = {sizeof event, 0, CLAP_CORE_EVENT_SPACE_ID, CLAP_EVENT_PARAM_VALUE, 0};
+        event.param_id = id;
+        event.note_id = event.port_index = event.channel = event.key = -1;
+        event.value = plain;
+        return out.try_push(&out, &event.header);
     }
 
     // 64-bit buffers are not on offer.
@@ -287,13 +326,20 @@ private:
         host_->request_callback(host_);
     }
 
+    // A host that processes comes by anyway; one that does not calls flush().
+    void gestures_came() override {
+        if (host_params_ && host_params_->request_flush && !flush_asked_.exchange(true))
+            host_params_->request_flush(host_);
+    }
+
     // ---- extensions ----
 
     static const void* extension(const char* id) {
         static const std::pair<const char*, const void*> table[] = {
             {CLAP_EXT_PARAMS, &kParams},         {CLAP_EXT_STATE, &kState},     {CLAP_EXT_AUDIO_PORTS, &kAudioPorts},
             {CLAP_EXT_NOTE_PORTS, &kNotePorts},  {CLAP_EXT_LATENCY, &kLatency}, {CLAP_EXT_RENDER, &kRender},
-            {CLAP_EXT_TAIL, &kTail},
+            {CLAP_EXT_TAIL, &kTail},             {CLAP_EXT_GUI, &kGui},         {CLAP_EXT_TRACK_INFO, &kTrackInfo},
+            {CLAP_EXT_TRACK_INFO_COMPAT, &kTrackInfo},
         };
         for (const auto& [name, pointer] : table)
             if (std::strcmp(id, name) == 0) return pointer;
@@ -330,12 +376,20 @@ private:
     }
 
     // Either thread, while process() does not run.
-    void flush(const clap_input_events_t* in) {
+    void flush(const clap_input_events_t* in, const clap_output_events_t* out) {
         for (std::uint32_t i = 0; i < in->size(in); ++i) {
             const clap_event_header_t* header = in->get(in, i);
             if (!header || header->space_id != CLAP_CORE_EVENT_SPACE_ID || header->type != CLAP_EVENT_PARAM_VALUE) continue;
             if (Event event; translate(*header, event)) core_.set_parameter(index_of(event.id), event.value);
         }
+        if (out) tell_gestures(*out);
+    }
+
+    // The editor is a page in the browser: to the host it is a window that floats somewhere, without a size or a parent.
+    static bool is_window(const char* api) {
+        for (const char* known : {CLAP_WINDOW_API_X11, CLAP_WINDOW_API_WAYLAND, CLAP_WINDOW_API_COCOA})
+            if (api && std::strcmp(api, known) == 0) return true;
+        return false;
     }
 
     static const clap_plugin_params_t kParams;
@@ -345,17 +399,20 @@ private:
     static const clap_plugin_latency_t kLatency;
     static const clap_plugin_tail kTail;
     static const clap_plugin_render kRender;
+    static const clap_plugin_gui_t kGui;
+    static const clap_plugin_track_info kTrackInfo;
 
     const clap_host_t* host_;
     const clap_host_params_t* host_params_ = nullptr;
     const clap_host_latency_t* host_latency_ = nullptr;
     const clap_host_thread_check_t* host_threads_ = nullptr;
     const clap_host_log* host_log_ = nullptr;
+    const clap_host_track_info* host_track_ = nullptr;
     double sample_rate_ = 0.0;
     bool active_ = false;
     std::uint32_t latency_ = 0;       // at activation
     std::uint32_t told_latency_ = 0;  // what the host knows
-    std::atomic<bool> offline_{false}, values_changed_{false}, latency_changed_{false};
+    std::atomic<bool> offline_{false}, values_changed_{false}, latency_changed_{false}, flush_asked_{false};
     std::array<Event, kMostEvents> events_{};
     std::uint32_t event_count_ = 0;
     ReadOuts read_outs_;
@@ -376,8 +433,8 @@ const clap_plugin_params_t Face::kParams = {
     [](const clap_plugin_t*, clap_id id, const char* display, double* value) {
         return text_to_value(id, display, value);
     },
-    [](const clap_plugin_t* plugin, const clap_input_events_t* in, const clap_output_events_t*) {
-        of(plugin).flush(in);
+    [](const clap_plugin_t* plugin, const clap_input_events_t* in, const clap_output_events_t* out) {
+        of(plugin).flush(in, out);
     }};
 
 const clap_plugin_state_t Face::kState = {
@@ -427,6 +484,33 @@ const clap_plugin_render Face::kRender = {
         of(plugin).offline_ = mode == CLAP_RENDER_OFFLINE;
         return true;
     }};
+
+const clap_plugin_gui_t Face::kGui = {
+    [](const clap_plugin_t*, const char* api, bool is_floating) { return is_floating && is_window(api); },
+    [](const clap_plugin_t*, const char** api, bool* is_floating) {
+#ifdef __APPLE__
+        *api = CLAP_WINDOW_API_COCOA;
+#else
+        *api = CLAP_WINDOW_API_X11;
+#endif
+        *is_floating = true;
+        return true;
+    },
+    [](const clap_plugin_t*, const char* api, bool is_floating) { return is_floating && is_window(api); },
+    [](const clap_plugin_t*) {},
+    [](const clap_plugin_t*, double) { return false; },
+    [](const clap_plugin_t*, std::uint32_t*, std::uint32_t*) { return false; },
+    [](const clap_plugin_t*) { return false; },
+    [](const clap_plugin_t*, clap_gui_resize_hints_t*) { return false; },
+    [](const clap_plugin_t*, std::uint32_t*, std::uint32_t*) { return false; },
+    [](const clap_plugin_t*, std::uint32_t, std::uint32_t) { return false; },
+    [](const clap_plugin_t*, const clap_window_t*) { return false; },
+    [](const clap_plugin_t*, const clap_window_t*) { return true; },
+    [](const clap_plugin_t*, const char*) {},
+    [](const clap_plugin_t* plugin) { return of(plugin).core_.open_editor(); },
+    [](const clap_plugin_t*) { return true; }};
+
+const clap_plugin_track_info Face::kTrackInfo = {[](const clap_plugin_t* plugin) { of(plugin).tell_about(); }};
 
 const clap_plugin_factory_t kFactory = {
     [](const clap_plugin_factory_t*) -> std::uint32_t { return 1; },

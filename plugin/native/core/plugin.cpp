@@ -57,6 +57,11 @@ Event all_notes_off(int channel) {
     return event;
 }
 
+std::string on_one_line(std::string text) {
+    std::replace(text.begin(), text.end(), '\n', ' ');
+    return text;
+}
+
 bool is_parameter(const Event& event) { return event.kind == static_cast<std::uint16_t>(EventKind::kParameter); }
 
 // Index of the parameter that an event sets; kParameterCount if it is something else, or nobody may set it.
@@ -122,6 +127,23 @@ public:
         return true;
     }
 
+    void set_about(const std::string& host, const std::string& track) {
+        {
+            const std::lock_guard lock(state_mutex_);
+            about_ = on_one_line(host) + "\n" + on_one_line(track);
+        }
+        supervisor_.send_about();
+    }
+
+    bool open_editor() { return supervisor_.open_editor(); }
+
+    // ---- the thread that tells the host of gestures ----
+
+    bool claim_gestures() { return !telling_.test_and_set(std::memory_order_acquire); }
+    const Gesture* next_gesture() { return gestures_.front(); }
+    void gesture_told() { gestures_.pop(); }
+    void release_gestures() { telling_.clear(std::memory_order_release); }
+
     // ---- audio thread ----
 
     void begin_stream() {
@@ -184,6 +206,25 @@ private:
     }
     void status_changed() override { listener_.status_changed(); }
     void latency_changed() override { listener_.latency_changed(); }
+    std::string about() override {
+        const std::lock_guard lock(state_mutex_);
+        return about_;
+    }
+    void hear_gesture(const bridge::GestureRecord& record) override {
+        const std::uint32_t index = index_of(record.id);
+        if (index == kParameterCount) return;
+        const Gesture gesture{index, static_cast<bridge::GestureKind>(record.kind),
+                              std::isnan(record.value) ? record.value : clamp(kParameters[index], record.value)};
+        gestures_news_ = gestures_.put(gesture) || gestures_news_;
+    }
+    void gestures_heard() override {
+        gestures_news_ = gestures_.put_kept() || gestures_news_;
+        if (std::exchange(gestures_news_, false)) listener_.gestures_came();
+    }
+    void hand_gone() override {
+        gestures_news_ = gestures_.end_all() || gestures_news_;
+        gestures_heard();
+    }
 
     // ---- state; under state_mutex_ ----
 
@@ -464,6 +505,11 @@ private:
     std::array<std::atomic<bool>, kParameterCount> news_{};  // set from outside: the engine does not know yet
     std::mutex state_mutex_;
     State state_;  // what is not parameters: the instrument, loops, what a newer version left
+    std::string about_ = "\n";  // the host's name, the track's
+
+    GestureQueue gestures_;  // the supervisor's thread puts, whoever tells the host takes
+    bool gestures_news_ = false;  // the supervisor's thread's own
+    std::atomic_flag telling_ = ATOMIC_FLAG_INIT;
 
     // Audio thread (or main thread, while inactive).
     double sample_rate_ = 0.0;
@@ -502,6 +548,12 @@ bool Plugin::process(const AudioBlock& block) { return implementation_->process(
 std::int64_t Plugin::deadline_ns(std::uint32_t samples) const { return implementation_->deadline_ns(samples); }
 std::uint32_t Plugin::latency_samples() const { return implementation_->latency_samples(); }
 std::uint32_t Plugin::tail_samples() const { return implementation_->tail_samples(); }
+bool Plugin::claim_gestures() { return implementation_->claim_gestures(); }
+const Gesture* Plugin::next_gesture() { return implementation_->next_gesture(); }
+void Plugin::gesture_told() { implementation_->gesture_told(); }
+void Plugin::release_gestures() { implementation_->release_gestures(); }
+void Plugin::set_about(const std::string& host, const std::string& track) { implementation_->set_about(host, track); }
+bool Plugin::open_editor() { return implementation_->open_editor(); }
 double Plugin::parameter(std::uint32_t index) const { return implementation_->parameter(index); }
 void Plugin::set_parameter(std::uint32_t index, double plain) { implementation_->set_parameter(index, plain); }
 std::vector<std::uint8_t> Plugin::save_state() { return implementation_->save_state(); }

@@ -21,6 +21,7 @@
 #include <string>
 #include <vector>
 
+#include "core/gestures.h"
 #include "generated/protocol.h"
 
 namespace terrain {
@@ -58,6 +59,7 @@ public:
     virtual ~Listener() = default;
     virtual void latency_changed() = 0;                // the host should restart the plugin or ask again
     virtual void status_changed() = 0;                 // parameter Status has another value
+    virtual void gestures_came() = 0;                  // a hand at the editor has done something: see tell_gestures
 };
 
 class Plugin {
@@ -85,7 +87,24 @@ public:
     std::uint32_t latency_samples() const;  // the same live and offline
     std::uint32_t tail_samples() const;     // UINT32_MAX: endless
 
-    // Plain values, by index into kParameters. Set from the main thread; reaches the engine with the next block, or at
+    // Tell the host what a hand at the editor did: calls tell(gesture) for each Gesture, the oldest first, as long as it
+    // returns true; what it refuses comes first the next time. The face says from which thread its host wants to hear
+    // that, and whether the plugin has to set the value itself. Never waits: a second thread gets none meanwhile.
+    template <typename Tell>
+    void tell_gestures(Tell&& tell) {
+        if (!claim_gestures()) return;
+        for (const Gesture* gesture = next_gesture(); gesture && tell(*gesture); gesture = next_gesture())
+            gesture_told();
+        release_gestures();
+    }
+
+    // Whose instance this is, for lists of instances; a name that is not known is empty. Main thread.
+    void set_about(const std::string& host, const std::string& track);
+
+    // Have the editor's page opened for this instance; false if no engine runs. Main thread.
+    bool open_editor();
+
+    // Plain values, by index into kParameters. Set from any thread; reaches the engine with the next block, or at
     // once if none is processed. A read-only parameter cannot be set, a value out of range is clamped, NaN is ignored.
     // The engine's own read-outs (Loop State, Loop Phase) are those of the newest block.
     double parameter(std::uint32_t index) const;
@@ -109,6 +128,11 @@ public:
     Counters counters() const;
 
 private:
+    bool claim_gestures();
+    const Gesture* next_gesture();
+    void gesture_told();
+    void release_gestures();
+
     class Implementation;
     std::unique_ptr<Implementation> implementation_;
 };

@@ -6,7 +6,7 @@
 
 namespace terrain::bridge {
 
-constexpr std::uint32_t kProtocolVersion = 2u;
+constexpr std::uint32_t kProtocolVersion = 3u;
 constexpr std::uint32_t kMagic = 1280594498u;
 constexpr std::uint32_t kChannels = 2u;
 constexpr std::uint32_t kMaxEvents = 2048u;
@@ -47,6 +47,12 @@ enum class NoteExpression : std::uint32_t {
     kPan = 5,
 };
 
+enum class GestureKind : std::uint32_t {
+    kBegin = 1,
+    kValue = 2,
+    kEnd = 3,
+};
+
 enum class EngineState : std::uint32_t {
     kReady = 1,
     kLoading = 2,
@@ -57,11 +63,14 @@ enum class Message : std::uint32_t {
     kSpawned = 2,
     kEnded = 3,
     kSpawn = 10,
+    kEdit = 11,
     kState = 20,
     kSave = 21,
+    kAbout = 22,
     kReady = 30,
     kFault = 31,
     kSaved = 32,
+    kGestures = 33,
 };
 
 // Begins the shared memory. The plugin writes it before the engine is born; afterwards it never changes.
@@ -243,5 +252,16 @@ static_assert(offsetof(Ready, pid) == 8);
 static_assert(offsetof(Ready, latency) == 12);
 static_assert(offsetof(Ready, tail) == 16);
 static_assert(offsetof(Ready, padding) == 20);
+
+// A hand at the editor, on its way to the host.
+struct GestureRecord {
+    std::uint32_t id;  // parameter id
+    std::uint32_t kind;  // GestureKind
+    double value;  // plain value, of a VALUE
+};
+static_assert(sizeof(GestureRecord) == 16);
+static_assert(offsetof(GestureRecord, id) == 0);
+static_assert(offsetof(GestureRecord, kind) == 4);
+static_assert(offsetof(GestureRecord, value) == 8);
 
 }  // namespace terrain::bridge

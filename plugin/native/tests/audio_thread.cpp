@@ -51,6 +51,7 @@ namespace {
 struct Face final : terrain::Listener {
     void latency_changed() override {}
     void status_changed() override {}
+    void gestures_came() override {}
 };
 }  // namespace
 

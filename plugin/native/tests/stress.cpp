@@ -41,6 +41,7 @@ struct Face final : Listener {
     std::atomic<int> calls{0};
     void latency_changed() override { ++calls; }
     void status_changed() override { ++calls; }
+    void gestures_came() override { ++calls; }
 };
 
 using Random = std::mt19937;

@@ -8,6 +8,7 @@
 #include "travesty/component.h"
 #include "travesty/edit_controller.h"
 #include "travesty/factory.h"
+#include "travesty/host.h"
 #include "travesty/message.h"
 #include "travesty/unit.h"
 
@@ -62,6 +63,15 @@ struct NoteExpressionTable : v3_funknown {
 
 struct PhysicalMappingTable : v3_funknown {
     v3_result(V3_API* map)(void*, std::int32_t bus, std::int16_t channel, PhysicalMapList*);
+};
+
+// ---- ChannelContext::IInfoListener: on which channel of the mixer a plugin is
+
+inline constexpr v3_tuid kInfoListenerIid = V3_ID(0x0F194781, 0x8D984ADA, 0xBBA0C1EF, 0xC011D8D0);
+inline constexpr char kChannelName[] = "channel name";
+
+struct InfoListenerTable : v3_funknown {
+    v3_result(V3_API* set_channel)(void*, v3_attribute_list** list);
 };
 
 // MIDI controllers in IMidiMapping beyond the 128 of MIDI.

@@ -16,6 +16,7 @@ public:
 
     void look_into(v3_funknown**) {}
     void leave() {}
+    bool reachable() const { return true; }
 
     // The owner may be gone when the queue gets there.
     void ask() {
@@ -37,6 +38,8 @@ private:
 
 #include <sys/eventfd.h>
 
+#include <atomic>
+
 #include "bridge/descriptor.h"
 #include "travesty/view.h"
 
@@ -53,13 +56,15 @@ public:
         if (v3_cpp_obj_query_interface(host_object, v3_run_loop_iid, &run_loop_) != V3_OK) run_loop_ = nullptr;
         if (!run_loop_) return;
         const auto& functions = functions_of<v3_run_loop>(run_loop_);
-        if (functions.register_event_handler(run_loop_, as_handler(), wake_.number()) == V3_OK) return;
+        reachable_ = functions.register_event_handler(run_loop_, as_handler(), wake_.number()) == V3_OK;
+        if (reachable_) return;
         v3_cpp_obj_unref(run_loop_);
         run_loop_ = nullptr;
     }
 
     void leave() {
         if (!run_loop_) return;
+        reachable_ = false;
         functions_of<v3_run_loop>(run_loop_).unregister_event_handler(run_loop_, as_handler());
         v3_cpp_obj_unref(std::exchange(run_loop_, nullptr));
     }
@@ -67,6 +72,7 @@ public:
     void ask() {
         if (wake_) ::eventfd_write(wake_.number(), 1);
     }
+    bool reachable() const { return reachable_; }
 
 private:
     // The handler that the host calls. It lives as long as its owner, whatever the host counts.
@@ -95,6 +101,7 @@ private:
     std::function<void()> action_;
     bridge::Descriptor wake_;
     v3_run_loop** run_loop_ = nullptr;
+    std::atomic<bool> reachable_{false};
     Interface<Loop> handler_{&kTable, this};
 };
 
@@ -111,5 +118,6 @@ MainThread::~MainThread() = default;
 void MainThread::look_into(v3_funknown** host_object) { loop_->look_into(host_object); }
 void MainThread::leave() { loop_->leave(); }
 void MainThread::ask() { loop_->ask(); }
+bool MainThread::reachable() const { return loop_->reachable(); }
 
 }  // namespace terrain::vst3

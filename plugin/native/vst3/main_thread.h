@@ -23,6 +23,7 @@ public:
     void look_into(v3_funknown** host_object);  // main thread: whether it offers the host's event loop
     void leave();                               // main thread: the host goes
     void ask();                                 // any thread
+    bool reachable() const;                     // any thread: whether something comes of `ask`
 
 private:
     class Loop;

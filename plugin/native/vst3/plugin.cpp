@@ -289,6 +289,14 @@ struct Tables {
         table.point.notify = [](void*, v3_message**) -> v3_result { return V3_OK; };
         return table;
     }
+
+    static InfoListenerTable channel_info() {
+        auto table = with_unknown<InfoListenerTable>();
+        table.set_channel = [](void* self, v3_attribute_list** list) {
+            return attempt([&] { return of(self).set_channel(list); });
+        };
+        return table;
+    }
 };
 
 namespace {
@@ -301,6 +309,7 @@ const auto kRequirementsTable = Tables::requirements();
 const auto kNoteExpressionTable = Tables::note_expression();
 const auto kPhysicalMappingTable = Tables::physical_mapping();
 const auto kConnectionTable = Tables::connection();
+const auto kChannelInfoTable = Tables::channel_info();
 }  // namespace
 
 void* Plugin::create(const v3_tuid interface) {
@@ -324,7 +333,11 @@ Plugin::Plugin()
       note_expression_{as_unknown(kNoteExpressionTable), this},
       physical_mapping_{as_unknown(kPhysicalMappingTable), this},
       connection_{as_unknown(kConnectionTable), this},
-      main_thread_([this] { tell_news(); }),
+      channel_info_{as_unknown(kChannelInfoTable), this},
+      main_thread_([this] {
+          tell_news();
+          pass_on_gestures();
+      }),
       core_(*this) {
     show_all();
 }
@@ -345,6 +358,7 @@ v3_result Plugin::query(const v3_tuid interface, void** found) {
         {kNoteExpressionControllerIid, &note_expression_},
         {kPhysicalMappingIid, &physical_mapping_},
         {v3_connection_point_iid, &connection_},
+        {kInfoListenerIid, &channel_info_},
     };
     *found = nullptr;
     for (const auto& row : interfaces)
@@ -366,6 +380,24 @@ std::uint32_t Plugin::release() {
 
 v3_result Plugin::initialize(v3_funknown** host) {
     main_thread_.look_into(host);
+    v3_host_application** application = nullptr;
+    if (host && v3_cpp_obj_query_interface(host, v3_host_application_iid, &application) == V3_OK && application) {
+        v3_str_128 name{};
+        if (functions_of<v3_host_application>(application).get_name(application, name) == V3_OK) {
+            host_name_ = read_name(name);
+            core_.set_about(host_name_, "");
+        }
+        v3_cpp_obj_unref(application);
+    }
+    return V3_OK;
+}
+
+v3_result Plugin::set_channel(v3_attribute_list** channel) {
+    if (!channel) return V3_INVALID_ARG;
+    v3_str_128 name{};
+    const auto& attributes = functions_of<v3_attribute_list>(channel);
+    if (attributes.get_string(channel, kChannelName, name, sizeof name) == V3_OK)
+        core_.set_about(host_name_, read_name(name));
     return V3_OK;
 }
 
@@ -480,6 +512,7 @@ std::uint32_t Plugin::latency() {
 
 v3_result Plugin::process(v3_process_data& data) {
     if (!active_ || data.symbolic_sample_size != V3_SAMPLE_32) return V3_FALSE;
+    if (data.output_params && !main_thread_.reachable()) tell_gestures(data.output_params);
     events_.gather(data.input_params, data.input_events, shown_);
     AudioBlock block;
     block.samples = static_cast<std::uint32_t>(std::max(data.nframes, 0));
@@ -510,6 +543,24 @@ void Plugin::tell_read_outs(v3_param_changes** changes) {
         v3_param_value_queue** queue = functions_of<v3_param_changes>(changes).add_param_data(changes, &id, &at);
         if (!queue) return false;
         functions_of<v3_param_value_queue>(queue).add_point(queue, 0, to_normalised(kParameters[index], plain), &at);
+        return true;
+    });
+}
+
+// What a hand at the editor did, where the host gives no way to its main thread: as output parameters. Those have no begin
+// and no end, and do not come back: the value is set here.
+void Plugin::tell_gestures(v3_param_changes** changes) {
+    core_.tell_gestures([this, changes](const Gesture& gesture) {
+        if (gesture.kind != bridge::GestureKind::kValue) return true;
+        v3_param_id id = kParameters[gesture.index].id;
+        std::int32_t at = 0;
+        v3_param_value_queue** queue = functions_of<v3_param_changes>(changes).add_param_data(changes, &id, &at);
+        if (!queue) return false;
+        const double normalised = to_normalised(kParameters[gesture.index], gesture.value);
+        functions_of<v3_param_value_queue>(queue).add_point(queue, 0, normalised, &at);
+        core_.set_parameter(gesture.index, gesture.value);
+        shown_[gesture.index].normalised = normalised;
+        shown_[gesture.index].unheard = false;
         return true;
     });
 }
@@ -582,6 +633,26 @@ v3_result Plugin::set_handler(v3_component_handler** handler) {
     handler_ = handler;
     main_thread_.look_into(reinterpret_cast<v3_funknown**>(handler));
     return V3_OK;
+}
+
+// What a hand at the editor did, on the main thread: the host hears it, and brings it to process() by its own way.
+void Plugin::pass_on_gestures() {
+    if (!handler_) return;
+    const auto& host = functions_of<v3_component_handler>(handler_);
+    core_.tell_gestures([this, &host](const Gesture& gesture) {
+        const v3_param_id id = kParameters[gesture.index].id;
+        switch (gesture.kind) {
+            case bridge::GestureKind::kBegin: host.begin_edit(handler_, id); break;
+            case bridge::GestureKind::kValue: {
+                const double normalised = to_normalised(kParameters[gesture.index], gesture.value);
+                show(id, normalised);
+                host.perform_edit(handler_, id, normalised);
+                break;
+            }
+            case bridge::GestureKind::kEnd: host.end_edit(handler_, id); break;
+        }
+        return true;
+    });
 }
 
 void Plugin::tell_news() {

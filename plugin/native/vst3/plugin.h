@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string>
 
 #include "core/plugin.h"
 #include "generated/parameters.h"
@@ -47,6 +48,7 @@ private:
     v3_result process(v3_process_data& data);  // audio thread
 
     void tell_read_outs(v3_param_changes** changes);
+    void tell_gestures(v3_param_changes** changes);
 
     // ---- controller (UI thread)
     v3_result parameter_info(std::int32_t index, v3_param_info* info) const;
@@ -56,7 +58,9 @@ private:
     void hear_shown();  // give the processor what only the controller knows
     v3_result midi_assignment(std::int16_t controller, v3_param_id* id) const;
     v3_result set_handler(v3_component_handler** handler);
+    v3_result set_channel(v3_attribute_list** channel);
     void tell_news();
+    void pass_on_gestures();
 
     // ---- what the core tells (supervisor's thread)
     void latency_changed() override {
@@ -64,15 +68,19 @@ private:
         main_thread_.ask();
     }
     void status_changed() override {}  // process() sends it
+    void gestures_came() override {
+        if (main_thread_.reachable()) main_thread_.ask();
+    }
 
     friend struct Tables;
 
     std::atomic<std::uint32_t> references_{1};
     Interface<Plugin> component_, processor_, controller_, midi_mapping_, units_, requirements_, note_expression_,
-        physical_mapping_, connection_;
+        physical_mapping_, connection_, channel_info_;
     v3_component_handler** handler_ = nullptr;
     MainThread main_thread_;
 
+    std::string host_name_;
     double sample_rate_ = 44100.0;
     std::uint32_t max_block_ = 1024;
     bool active_ = false;

@@ -24,4 +24,28 @@ inline std::string read_text(const std::int16_t* from) {
     return text;
 }
 
+// A name that a user gave, as UTF-8.
+inline std::string read_name(const std::int16_t (&from)[128]) {
+    std::string text;
+    for (std::size_t at = 0; at < 128 && from[at]; ++at) {
+        std::uint32_t code = static_cast<std::uint16_t>(from[at]);
+        if (code >= 0xD800 && code < 0xDC00 && at + 1 < 128) {  // half of a pair
+            const std::uint32_t other = static_cast<std::uint16_t>(from[at + 1]);
+            if (other >= 0xDC00 && other < 0xE000) {
+                code = 0x10000 + ((code - 0xD800) << 10) + (other - 0xDC00);
+                ++at;
+            }
+        }
+        if (code < 0x80) {
+            text += static_cast<char>(code);
+            continue;
+        }
+        const int more = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;  // bytes after the first
+        constexpr std::uint32_t kFirst[] = {0, 0xC0, 0xE0, 0xF0};
+        text += static_cast<char>(kFirst[more] | code >> (6 * more));
+        for (int left = more - 1; left >= 0; --left) text += static_cast<char>(0x80 | (code >> (6 * left) & 0x3F));
+    }
+    return text;
+}
+
 }  // namespace terrain::vst3

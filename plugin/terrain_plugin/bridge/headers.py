@@ -34,6 +34,7 @@ def protocol_header() -> str:
         protocol.RequestFlag,
         protocol.EventKind,
         protocol.NoteExpression,
+        protocol.GestureKind,
         protocol.EngineState,
         protocol.Message,
     ):

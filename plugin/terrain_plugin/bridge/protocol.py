@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-PROTOCOL_VERSION: Final = 2
+PROTOCOL_VERSION: Final = 3
 
 MAGIC: Final = 0x4C545242
 """The shared memory's first word."""
@@ -72,6 +72,14 @@ class NoteExpression(enum.IntEnum):
     PAN = 5  # 0 left, 0.5 middle, 1 right
 
 
+class GestureKind(enum.IntEnum):
+    """What a hand at the editor does to a parameter. Between a BEGIN and its END the host may take it for touched."""
+
+    BEGIN = 1
+    VALUE = 2  # only within a gesture
+    END = 3
+
+
 class EngineState(enum.IntEnum):
     """What the engine says of itself in every reply."""
 
@@ -88,13 +96,16 @@ class Message(enum.IntEnum):
     ENDED = 3  # ENDED_RECORD: an engine is gone
     # plugin -> nursery
     SPAWN = 10  # SPAWN_RECORD, then the plugin state; with three descriptors: memory, wake, control
+    EDIT = 11  # SPAWNED_RECORD (pid 0): the user wants this instance's editor
     # plugin -> engine
     STATE = 20  # STATE_RECORD, then a plugin state: become this
     SAVE = 21  # STATE_RECORD: say what must be remembered
+    ABOUT = 22  # UTF-8: the host's name, a newline, the track's name where the host gives it; sent after birth and anew
     # engine -> plugin
     READY = 30  # READY_RECORD: answers SPAWN and STATE, and comes unasked when the latency changes
     FAULT = 31  # STATE_RECORD, then a line for the musician: what was asked could not be done; the old state goes on
     SAVED = 32  # STATE_RECORD, then the bytes of the plugin state's chunk LOOP
+    GESTURES = 33  # any number of GESTURE_RECORD, in their order: for the host
 
 
 @dataclass(frozen=True)
@@ -264,9 +275,19 @@ READY_RECORD: Final = Record(
     ),
 )
 
+GESTURE_RECORD: Final = Record(
+    "GestureRecord",
+    "A hand at the editor, on its way to the host.",
+    (
+        Field("id", "u32", "parameter id"),
+        Field("kind", "u32", "GestureKind"),
+        Field("value", "f64", "plain value, of a VALUE"),
+    ),
+)
+
 RECORDS: Final = (
     HEADER, REQUEST, REPLY, EVENT,
-    HELLO_RECORD, SPAWN_RECORD, SPAWNED_RECORD, ENDED_RECORD, STATE_RECORD, READY_RECORD,
+    HELLO_RECORD, SPAWN_RECORD, SPAWNED_RECORD, ENDED_RECORD, STATE_RECORD, READY_RECORD, GESTURE_RECORD,
 )  # fmt: skip
 
 MESSAGE_HEADER: Final = struct.Struct("=II")
