@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,14 @@ NN_TERRAIN_DEMO = ROOT / "tests" / "data" / "percussion-terrain-demo.pt"
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one test encodes is not in the cache of another, nor in that of whoever runs the tests."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_run_folder() -> Iterator[Path]:
+    """Engines of the tests register apart from the user's; in a short folder, since sockets have short addresses."""
+    with tempfile.TemporaryDirectory(prefix="lt-") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", folder)
+        yield Path(folder) / "latent-terrain"
 
 
 @pytest.fixture

@@ -52,6 +52,7 @@ typedef struct {
 typedef struct {
     event_t header; uint32_t param_id; void *cookie; int32_t note_id; int16_t port, channel, key; double value;
 } param_t;
+typedef struct { event_t header; uint32_t param_id; } gesture_t;
 typedef struct { event_t header; uint16_t port; uint8_t data[3]; } midi_t;
 typedef struct {
     event_t header; uint32_t flags; int64_t beats, seconds; double tempo, tempo_inc;
@@ -133,9 +134,32 @@ typedef struct { void (*changed)(const host_t *); } host_latency_t;
 typedef struct { bool (*is_main_thread)(const host_t *); bool (*is_audio_thread)(const host_t *); } host_threads_t;
 typedef struct { void (*mark_dirty)(const host_t *); } host_state_t;
 typedef struct { void (*log)(const host_t *, int32_t, const char *); } host_log_t;
+typedef struct {
+    uint64_t flags; char name[256]; uint8_t colour[4]; int32_t channels; const char *port_type;
+} track_t;
+typedef struct { bool (*get)(const host_t *, track_t *); } host_track_t;
+typedef struct { void (*changed)(const plugin_t *); } track_changed_t;
+typedef struct {
+    bool (*is_api_supported)(const plugin_t *, const char *, bool);
+    bool (*get_preferred_api)(const plugin_t *, const char **, bool *);
+    bool (*create)(const plugin_t *, const char *, bool);
+    void (*destroy)(const plugin_t *);
+    bool (*set_scale)(const plugin_t *, double);
+    bool (*get_size)(const plugin_t *, uint32_t *, uint32_t *);
+    bool (*can_resize)(const plugin_t *);
+    bool (*get_resize_hints)(const plugin_t *, void *);
+    bool (*adjust_size)(const plugin_t *, uint32_t *, uint32_t *);
+    bool (*set_size)(const plugin_t *, uint32_t, uint32_t);
+    bool (*set_parent)(const plugin_t *, const void *);
+    bool (*set_transient)(const plugin_t *, const void *);
+    void (*suggest_title)(const plugin_t *, const char *);
+    bool (*show)(const plugin_t *);
+    bool (*hide)(const plugin_t *);
+} gui_t;
 """)
 
 NOTE_ON, NOTE_OFF, NOTE_CHOKE, _, NOTE_EXPRESSION, PARAM_VALUE = range(6)
+GESTURE_BEGIN, GESTURE_END = 7, 8
 TRANSPORT, MIDI = 9, 10
 VOLUME, PAN, TUNING, VIBRATO, EXPRESSION, BRIGHTNESS, PRESSURE = range(7)
 """CLAP's numbers for note expressions."""
@@ -161,6 +185,17 @@ class ParamValue:
     channel: int = -1
     note_id: int = -1
     space: int = 0
+
+
+@dataclass(frozen=True)
+class Touch:
+    """What the plugin tells of a hand at its own controls; `kind` is GESTURE_BEGIN, PARAM_VALUE (with a plain value) or
+    GESTURE_END.
+    """
+
+    kind: int
+    id: int
+    value: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -247,6 +282,7 @@ class Requests:
     callbacks: int = 0
     processes: int = 0
     latency_changes: int = 0
+    flushes: int = 0
     rescans: list[int] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
@@ -283,14 +319,16 @@ class ClapLibrary:
         """Whether it has a factory of that name."""
         return bool(self._entry.get_factory(id.encode()) != ffi.NULL)
 
-    def create(self, id: str | None = None, *, strict: bool = True) -> ClapPlugin:
+    def create(self, id: str | None = None, *, strict: bool = True, track: str | None = None) -> ClapPlugin:
         """Make an instance of a plugin, the first one if none is named. The calling thread is its main thread.
 
+        Args:
+            track: the name of the track that it is on; None for a host that does not tell.
         Raises:
             InputError: it does not make one.
         """
         wanted = self.descriptors[0].id if id is None else id
-        host = _Host()
+        host = _Host(track)
         plugin = self._factory.create_plugin(self._factory, host.struct, wanted.encode())
         if plugin == ffi.NULL:
             raise InputError(f"{self.path} makes no plugin {wanted!r}")
@@ -310,7 +348,8 @@ class ClapLibrary:
 class _Host:
     """The host's side of one instance: what the plugin may call, and which thread counts as which."""
 
-    def __init__(self) -> None:
+    def __init__(self, track: str | None = None) -> None:
+        self.track = track
         self.requests = Requests()
         self.main_thread = threading.get_ident()
         self.audio_thread: int | None = None
@@ -364,6 +403,17 @@ class _Host:
         self._expect_main_thread("params.rescan")
         self.requests.rescans.append(flags)
 
+    def _request_flush(self, _: Any) -> None:
+        if self._is_audio_thread(None):
+            self.requests.violations.append("params.request_flush is called on the audio thread")
+        self.requests.flushes += 1
+
+    def _name_track(self, _: Any, info: Any) -> bool:
+        self._expect_main_thread("track_info.get")
+        has_name = 1
+        info.flags, info.name = has_name, (self.track or "").encode()
+        return True
+
     def _expect_main_thread(self, function: str) -> None:
         if not self._is_main_thread(None):
             self.requests.violations.append(f"{function} is called outside the main thread")
@@ -382,8 +432,9 @@ class _Host:
         params = {
             "rescan": self._callback("void (const host_t *, uint32_t)", self._rescan),
             "clear": self._callback("void (const host_t *, uint32_t, uint32_t)", lambda *_: None),
-            "request_flush": self._callback(void, lambda _: None),
+            "request_flush": self._callback(void, self._request_flush),
         }
+        tracks = {"get": self._callback("bool (const host_t *, track_t *)", self._name_track)}
         log = self._callback(
             "void (const host_t *, int32_t, const char *)",
             lambda _, severity, text: self.requests.log.append(f"{severity}: {_text(text)}"),
@@ -394,6 +445,7 @@ class _Host:
             b"clap.latency": ffi.new("host_latency_t *", {"changed": self._callback(void, self._change_latency)}),
             b"clap.state": ffi.new("host_state_t *", {"mark_dirty": self._callback(void, lambda _: None)}),
             b"clap.log": ffi.new("host_log_t *", {"log": log}),
+            **({b"clap.track-info/1": ffi.new("host_track_t *", tracks)} if self.track is not None else {}),
         }
 
     def _extension(self, _: Any, id: Any) -> Any:
@@ -434,6 +486,11 @@ class ClapPlugin:
         self._out = ffi.new("out_events_t *")
         self.told: dict[int, float] = {}
         """Parameter id -> the value that the plugin last told its host from `process`."""
+        self.touches: list[Touch] = []
+        """What the plugin told of hands at its own controls, the oldest first."""
+        self.takes_events = True
+        """Whether there is room for what the plugin tells."""
+        self._touched: set[int] = set()
         self._push = ffi.callback("bool (const out_events_t *, const event_t *)", self._hear)
         self._out.try_push = self._push
         self._call = ffi.new("process_t *")
@@ -676,10 +733,35 @@ class ClapPlugin:
         self.destroy()
 
     def _hear(self, _: Any, event: Any) -> bool:
-        if event.type == PARAM_VALUE and event.space_id == 0:
+        if not self.takes_events:
+            return False
+        if event.space_id == 0 and event.type == PARAM_VALUE:
             told = ffi.cast("param_t *", event)
             self.told[int(told.param_id)] = float(told.value)
+            if told.param_id in self._touched:
+                self.touches.append(Touch(PARAM_VALUE, int(told.param_id), float(told.value)))
+        elif event.space_id == 0 and event.type in (GESTURE_BEGIN, GESTURE_END):
+            self._hear_touch(event.type, int(ffi.cast("gesture_t *", event).param_id))
         return True
+
+    def _hear_touch(self, kind: int, id: int) -> None:
+        begins = kind == GESTURE_BEGIN
+        if begins == (id in self._touched):
+            what = "begins a gesture that it has begun" if begins else "ends a gesture that it has not begun"
+            self.requests.violations.append(f"the plugin {what} (parameter {id})")
+        self._touched ^= {id}
+        self.touches.append(Touch(kind, id))
+
+    def rename_track(self, name: str) -> None:
+        """Tell the plugin that its track is called otherwise now; it must have had a name before."""
+        self._host.track = name
+        self._extension("clap.track-info/1", "track_changed_t").changed(self._plugin)
+        self._check_conduct()
+
+    def show_editor(self) -> bool:
+        """Ask for the plugin's own window, which floats; whether it says that it shows one."""
+        gui = self._extension("clap.gui", "gui_t")
+        return bool(gui.create(self._plugin, b"x11", True) and gui.show(self._plugin))
 
     def _event_at(self, _: Any, index: int) -> Any:
         return ffi.cast("const event_t *", self._events[index])

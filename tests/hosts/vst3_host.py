@@ -175,6 +175,19 @@ typedef struct {{
     int32_t (*end_edit)(void *, uint32_t);
     int32_t (*restart_component)(void *, int32_t);
 }} handler_t;
+typedef struct {{ {UNKNOWN} int32_t (*get_name)(void *, int16_t *);
+    int32_t (*create_instance)(void *, const uint8_t *, const uint8_t *, void **);
+}} application_t;
+typedef struct {{
+    {UNKNOWN}
+    int32_t (*set_int)(void *, const char *, int64_t);
+    int32_t (*get_int)(void *, const char *, int64_t *);
+    int32_t (*set_float)(void *, const char *, double);
+    int32_t (*get_float)(void *, const char *, double *);
+    int32_t (*set_string)(void *, const char *, const int16_t *);
+    int32_t (*get_string)(void *, const char *, int16_t *, uint32_t);
+}} attributes_t;
+typedef struct {{ {UNKNOWN} int32_t (*set_channel)(void *, void *); }} info_listener_t;
 typedef struct {{ {UNKNOWN} void (*on_fd_is_set)(void *, int); }} event_handler_t;
 typedef struct {{
     {UNKNOWN}
@@ -224,6 +237,9 @@ IIDS: Final[Mapping[str, bytes]] = {
     "changes_t": _iid(0xA4779663, 0x0BB64A56, 0xB44384A8, 0x466FEB9D),
     "events_t": _iid(0x3A2C4214, 0x346349FE, 0xB2C4F397, 0xB9695A44),
     "handler_t": _iid(0x93A0BEA3, 0x0BD045DB, 0x8E890B0C, 0xC1E46AC6),
+    "application_t": _iid(0x58E595CC, 0xDB2D4969, 0x8B6AAF8C, 0x36A664E5),
+    "attributes_t": _iid(0x1E5F0AEB, 0xCC7F4533, 0xA2544011, 0x38AD5EE4),
+    "info_listener_t": _iid(0x0F194781, 0x8D984ADA, 0xBBA0C1EF, 0xC011D8D0),
     "run_loop_t": _iid(0x18C35366, 0x97764F1A, 0x9C5B8385, 0x7A871389),
 }
 """By the name of the function table above."""
@@ -310,6 +326,8 @@ class Requests:
 
     restarts: list[int] = field(default_factory=list)
     threads: set[int] = field(default_factory=set)
+    edits: list[tuple[str, int, float | None]] = field(default_factory=list)
+    """What the plugin told of hands at its own controls: "begin", "perform" or "end", id, normalised value."""
 
 
 class Interface:
@@ -503,8 +521,13 @@ class Vst3Plugin:
             {"register_event_handler": self._register, "unregister_event_handler": self._unregister},
         )
         offers = (self._run_loop,) if run_loop else ()
-        self._host = HostObject("unknown_t", {}, *offers)
-        self._handler = HostObject("handler_t", {"restart_component": self._restart}, *offers)
+        self._host = HostObject("application_t", {"get_name": _write_name}, *offers)
+        edits = {
+            "begin_edit": lambda id: self._edit("begin", id),
+            "perform_edit": lambda id, value: self._edit("perform", id, value),
+            "end_edit": lambda id: self._edit("end", id),
+        }
+        self._handler = HostObject("handler_t", {"restart_component": self._restart, **edits}, *offers)
         assert component.initialize(self._host.pointer) == OK
         self.processor = self.interface("processor_t")
         self.controller = self.interface("controller_t")
@@ -533,6 +556,25 @@ class Vst3Plugin:
         self.requests.restarts.append(flags)
         self.requests.threads.add(threading.get_ident())
         return OK
+
+    def _edit(self, what: str, id: int, value: float | None = None) -> int:
+        self.requests.edits.append((what, id, value))
+        self.requests.threads.add(threading.get_ident())
+        return OK
+
+    def name_channel(self, name: str) -> None:
+        """Tell the plugin on which channel of the mixer it is."""
+
+        def get(key: Any, text: Any, size: int) -> int:
+            if ffi.string(key) != b"channel name":
+                return FALSE
+            ffi.memmove(text, wide(name), min(size, 2 * len(name.encode("utf-16-le")) // 2 + 2))
+            return OK
+
+        listener = self.interface("info_listener_t")
+        attributes = HostObject("attributes_t", {"get_string": get})
+        assert listener.set_channel(attributes.pointer) == OK
+        assert attributes.references == 1
 
     def run_main_thread(self) -> int:
         """Serve the run loop once; how many handlers were called."""
@@ -701,6 +743,12 @@ class Vst3Plugin:
 
     def __exit__(self, *_: object) -> None:
         self.destroy()
+
+
+def _write_name(text: Any) -> int:
+    name = wide("Latent Terrain's VST3 host")
+    ffi.memmove(text, name, ffi.sizeof(name))
+    return OK
 
 
 def _packed_context(context: Context, rate: float) -> Any:

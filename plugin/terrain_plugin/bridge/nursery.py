@@ -14,6 +14,7 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import sys
 import time
 from typing import Final
@@ -91,6 +92,9 @@ class Nursery:
         gc.freeze()  # or the children's first collection would copy every page that holds an object
 
     def _obey(self, message: Received, inherited: tuple[int, ...]) -> None:
+        if message.type == Message.EDIT:
+            self._open_editor(message.record(SPAWNED_RECORD)["instance"])
+            return
         if message.type != Message.SPAWN:
             log.error("message %d is not for the nursery", message.type)
             return
@@ -115,11 +119,37 @@ class Nursery:
         self._prepare(_state(state))
         pid = os.fork()
         if pid == 0:
-            self._become_engine(state_id, state, descriptors, inherited)
+            self._become_engine(instance, state_id, state, descriptors, inherited)
         self._instances[pid] = instance
         self._connection.send(Message.SPAWNED, SPAWNED_RECORD.struct.pack(instance, pid))
 
-    def _become_engine(self, state_id: int, state: bytes, descriptors: list[int], inherited: tuple[int, ...]) -> None:
+    def _open_editor(self, instance: int) -> None:
+        """Open the page on an instance: a process of its own, which outlives the host if somebody still looks."""
+        try:
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    "-E",
+                    "-P",
+                    "-m",
+                    "terrain_plugin",
+                    "edit",
+                    "--instance",
+                    self._key(instance),
+                    "--from-plugin",
+                ],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            log.error("the editor cannot be opened (%s)", error)
+
+    def _key(self, instance: int) -> str:
+        return f"{self._parent}-{instance}"
+
+    def _become_engine(
+        self, instance: int, state_id: int, state: bytes, descriptors: list[int], inherited: tuple[int, ...]
+    ) -> None:
         """The child's side of the fork; never returns."""
         status = 1
         try:
@@ -130,7 +160,7 @@ class Nursery:
             for descriptor in inherited:
                 os.close(descriptor)
             memory, wake, control = descriptors
-            serve(memory, wake, control, state_id, state, self._shelf)
+            serve(memory, wake, control, state_id, state, self._shelf, self._key(instance))
             status = 0
         except BaseException:
             log.exception("the engine fails")
@@ -142,8 +172,10 @@ class Nursery:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            exit_status = os.waitstatus_to_exitcode(status)
-            ended = ENDED_RECORD.struct.pack(self._instances.pop(pid), pid, exit_status, 0)
+            instance = self._instances.pop(pid, None)
+            if instance is None:
+                continue  # an editor
+            ended = ENDED_RECORD.struct.pack(instance, pid, os.waitstatus_to_exitcode(status), 0)
             self._connection.send(Message.ENDED, ended)
 
     def _end(self) -> None:

@@ -8,14 +8,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from terrain_core.autoencoders.one_shot import OneShotAutoencoder
 from terrain_core.engine import Block, Engine, MidiEvent, NoteExpression, ParameterPoint, Transport
 from terrain_core.instrument import Instrument
 from terrain_core.looper import ChainEffect
 from terrain_core.parameters import DEFAULTS, by_key
-from terrain_core.plugin_state import PluginState
+from terrain_core.plugin_state import InstrumentReference, PluginState
 from terrain_plugin.bridge import protocol
 from terrain_plugin.bridge.protocol import CHANNELS, EventKind, RequestFlag
 from terrain_plugin.bridge.shared_memory import Request
+from terrain_plugin.editor.taps import Probe
 from terrain_plugin.instrument_shelf import InstrumentShelf, loopers_of, ours
 
 ENDLESS_TAIL: Final = 0xFFFFFFFF
@@ -63,6 +65,8 @@ class TerrainProcessor:
         self._chain: ChainEffect | None = None
         self._state = PluginState()
         self._state_id = 0
+        self.probe = Probe(on=False)
+        """What went to the decoder; on while somebody watches."""
 
     @property
     def latency(self) -> int:
@@ -78,6 +82,26 @@ class TerrainProcessor:
     def faults(self) -> int:
         """How often something was wrong and was covered up."""
         return sum(vars(self._engine.faults).values()) if self._engine else 0
+
+    @property
+    def instrument(self) -> InstrumentReference | None:
+        """What plays; None for the built-in one."""
+        return self._state.instrument
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether it plays frame by frame; one-shots do not."""
+        return self._instrument is not None and not isinstance(self._instrument.autoencoder, OneShotAutoencoder)
+
+    @property
+    def chain(self) -> ChainEffect | None:
+        """The loopers at work; None before the first state."""
+        return self._chain
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """The engine's parameters as they are, plain values; none before the first state."""
+        return dict(self._engine.parameters) if self._engine else {}
 
     @property
     def instrument_name(self) -> str:
@@ -97,7 +121,7 @@ class TerrainProcessor:
         instrument = self._shelf.get(state.instrument)
         if instrument is not self._instrument or self._engine is None:
             chain = loopers_of(instrument, state.loops)
-            self._engine = Engine(instrument, self._sample_rate, self._max_block, effects=[chain])
+            self._engine = Engine(instrument, self._sample_rate, self._max_block, effects=[chain, self.probe])
             self._instrument, self._chain = instrument, chain
         elif self._chain is not None and not (state.loops and state.loops == self.loops()):
             self._chain.restore(ours(state.loops))

@@ -19,7 +19,7 @@ from terrain_core.parameters import PARAMETERS
 from terrain_core.plugin_state import InstrumentReference, PluginState
 from terrain_core.tempo import TempoMap
 from terrain_daws import PluginInstance, Project, Track, write
-from terrain_plugin.editor.taps import Played
+from terrain_plugin.shown import Played
 
 FORMATS: Final[Mapping[str, str]] = {
     "dawproject": ".dawproject",

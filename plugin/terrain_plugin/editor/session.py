@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrain_core.engine import Block, Engine, ParameterPoint, Transport
-from terrain_core.engine.controls import COLUMN
 from terrain_core.errors import InputError
 from terrain_core.instrument import Instrument
 from terrain_core.looper import ChainEffect
@@ -27,9 +26,10 @@ from terrain_core.parameters import by_key
 from terrain_core.plugin_state import InstrumentReference
 from terrain_plugin.editor.gestures import Gesture
 from terrain_plugin.editor.motion import Cursor, Playback, Trajectory, Way
-from terrain_plugin.editor.taps import Locks, Played, Probe
+from terrain_plugin.editor.taps import Locks, Probe
 from terrain_plugin.instrument_shelf import loopers_of
 from terrain_plugin.link_transport import LinkTransport
+from terrain_plugin.shown import Played, Shown
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +53,6 @@ FADE: Final = 256
 
 LONGEST_RECORDING_S: Final = 600.0
 METER: Final = (4, 4)
-SPECTRUM_SIZE: Final = 2048
-SPECTRUM_BANDS: Final = 64
-LOWEST_BAND_HZ: Final = 40.0
-RING: Final = 96
-"""Places at which a loop is shown."""
 
 Audio = NDArray[np.float32]
 
@@ -158,16 +153,12 @@ class Session:
         self._steps: deque[dict[str, float]] = deque()
         self._cursor = Cursor()
         self._seq = 0
-        self._frame = 0
         self._made = 0
         self._beat, self._seconds, self._playing, self._bpm = 0.0, 0.0, True, 120.0
         self._playback: Playback | None = None
         self._recording: _Recording | None = None
         self._gesture_count = itertools.count(1)
-        self._ring_seen: dict[str, int] = {}
-        self._window = np.hanning(SPECTRUM_SIZE).astype(np.float32)
-        self._heard = np.zeros(SPECTRUM_SIZE, np.float32)
-        self._peak = self._power = 0.0
+        self._shown = Shown(self.sample_rate)
         self._fading: Engine | None = None
         self._clean: Audio | None = None
         self._engine, self._chain, self._probe = self._engine_for(instrument)
@@ -206,7 +197,7 @@ class Session:
             self._fading, self._engine, self._chain, self._probe = self._engine, engine, chain, probe
             self.instrument = instrument
             self.locks.release()
-            self._ring_seen.clear()
+            self._shown.tell_rings_again()
             self.on_change("instrument")
 
         self._asked.put(change)
@@ -429,7 +420,7 @@ class Session:
             self._values.update(self._steps.popleft())
         self._keep(frames, audio)
         out = self._faded(audio, block)
-        self._measure(out)
+        self._shown.hear(out)
         self._made += BLOCK
         if self._playing:
             self._beat += BLOCK / self.sample_rate * self._bpm / 60
@@ -484,7 +475,7 @@ class Session:
         self._playing = True
         if self._playback is not None:
             self._playback = Playback(self._playback.trajectory, self._playback.way, self._now, 0.0)
-        self._clean = self._heard[-1:].copy()
+        self._clean = self._shown.heard[-1:].copy()
         self._engine.reset()
         self._probe.take()
         loops = b"" if self._chain.untouched else self._chain.to_bytes()
@@ -515,66 +506,10 @@ class Session:
 
     # --- what pages see -------------------------------------------------------------------------------------------
 
-    def _measure(self, audio: Audio) -> None:
-        mono = audio.mean(axis=0)
-        self._peak = max(self._peak, float(np.abs(audio).max()))
-        self._power += (float(np.square(mono).mean()) - self._power) * 0.1
-        self._heard = np.concatenate([self._heard[len(mono) :], mono])
-
     def _tell(self, played: Played) -> None:
-        self._frame += 1
-        frame: dict[str, Any] = {
-            "type": "frame",
-            "n": self._frame,
-            "seq": self._seq,
-            "beat": round(played.beat, 4),
-            "x": round(float(played.controls[COLUMN["x"]]), 5),
-            "y": round(float(played.controls[COLUMN["y"]]), 5),
-            "p": round(float(played.controls[COLUMN["pressure"]]), 4),
-            "z": [round(value, 4) for value in played.latents.tolist()],
-            "held": list(self.locks.held),
-        }
-        if self._frame % 2 == 0:
-            frame |= {"peak": self._peak, "rms": self._power**0.5, "late": self.late_blocks}
-            self._peak = 0.0
-            if self._frame % 4 == 0:
-                frame["spectrum"] = self._spectrum()
-            frame["loops"] = self._loops(played.beat)
+        frame = self._shown.frame(played, self._chain) | {"seq": self._seq, "held": list(self.locks.held)}
+        if "peak" in frame:
+            frame["late"] = self.late_blocks
             if self._recording is not None:
                 frame["recorded"] = round(self._recording.samples / self.sample_rate, 2)
         self.on_frame(frame)
-
-    def _spectrum(self) -> list[int]:
-        """dB below full scale in bands of equal ratio, the loudest bin of each, -96..0."""
-        power = np.abs(np.fft.rfft(self._heard * self._window)) / (SPECTRUM_SIZE / 4)
-        edges = np.geomspace(LOWEST_BAND_HZ, self.sample_rate / 2, SPECTRUM_BANDS + 1)
-        bins = np.minimum((edges * SPECTRUM_SIZE / self.sample_rate).astype(int), len(power) - 1)
-        bands = np.maximum.reduceat(power, bins[:-1])
-        levels: list[int] = np.rint(20 * np.log10(np.clip(bands, 10 ** (-96 / 20), 1))).astype(int).tolist()
-        return levels
-
-    def _loops(self, beat: float) -> list[dict[str, Any]]:
-        rows = []
-        for name, voice in self._chain.voices.items():
-            row: dict[str, Any] = {
-                "name": name,
-                "state": voice.state.value,
-                "phase": round(float(voice.phase_at(beat)), 4),
-                "muted": bool(voice.muted),
-                "undo": len(voice.past),
-                "redo": len(voice.future),
-            }
-            content = voice.content
-            row["beats"] = round(content.beats, 3) if content else 0
-            seen = id(content.layer) if content else 0
-            if self._ring_seen.get(name) != seen or self._frame % 128 == 0:
-                self._ring_seen[name] = seen
-                row["ring"] = []
-                if content:
-                    phases = np.arange(RING) / RING
-                    vectors = content.layer.at(phases)[:, :3]
-                    spread = np.ptp(vectors, axis=0)
-                    level = np.where(spread > 0, (vectors - vectors.min(axis=0)) / np.where(spread > 0, spread, 1), 0.5)
-                    row["ring"] = np.rint(level * 99).astype(int).tolist()
-            rows.append(row)
-        return rows

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from terrain_core.autoencoders.protocol import Latents
 from terrain_core.engine.effects import Frames
+from terrain_plugin.shown import Played
 
 
 class Locks:
@@ -54,23 +54,20 @@ class Locks:
         """There is no past to forget."""
 
 
-class Played(NamedTuple):
-    """A frame that went to the decoder."""
-
-    beat: float
-    controls: NDArray[np.float64]
-    latents: NDArray[np.float32]
-
-
 class Probe:
     """Remembers the frames since it was last asked. It stands last, so that they are what is heard."""
 
-    def __init__(self) -> None:
+    def __init__(self, on: bool = True) -> None:
+        """
+        Args:
+            on: whether it remembers anything; may be changed at any time.
+        """
+        self.on = on
         self._frames: list[Played] = []
 
     def process(self, latents: Latents, frames: Frames) -> Latents:
         """See `LatentEffect`."""
-        for row in range(len(latents)):
+        for row in range(len(latents) if self.on else 0):
             self._frames.append(Played(float(frames.beats[row]), frames.controls.values[row].copy(), latents[row]))
         return latents
 
