@@ -490,7 +490,8 @@ class ClapPlugin:
         """What the plugin told of hands at its own controls, the oldest first."""
         self.takes_events = True
         """Whether there is room for what the plugin tells."""
-        self._touched: set[int] = set()
+        self.touched: set[int] = set()
+        """Parameters that a hand at the plugin's own controls holds just now, by id."""
         self._push = ffi.callback("bool (const out_events_t *, const event_t *)", self._hear)
         self._out.try_push = self._push
         self._call = ffi.new("process_t *")
@@ -738,7 +739,7 @@ class ClapPlugin:
         if event.space_id == 0 and event.type == PARAM_VALUE:
             told = ffi.cast("param_t *", event)
             self.told[int(told.param_id)] = float(told.value)
-            if told.param_id in self._touched:
+            if told.param_id in self.touched:
                 self.touches.append(Touch(PARAM_VALUE, int(told.param_id), float(told.value)))
         elif event.space_id == 0 and event.type in (GESTURE_BEGIN, GESTURE_END):
             self._hear_touch(event.type, int(ffi.cast("gesture_t *", event).param_id))
@@ -746,10 +747,10 @@ class ClapPlugin:
 
     def _hear_touch(self, kind: int, id: int) -> None:
         begins = kind == GESTURE_BEGIN
-        if begins == (id in self._touched):
+        if begins == (id in self.touched):
             what = "begins a gesture that it has begun" if begins else "ends a gesture that it has not begun"
             self.requests.violations.append(f"the plugin {what} (parameter {id})")
-        self._touched ^= {id}
+        self.touched ^= {id}
         self.touches.append(Touch(kind, id))
 
     def rename_track(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""A real `terrain play` in a process of its own, and clients that may lie about who they are."""
+"""A real `terrain play` or `terrain edit` in a process of its own, and clients that may lie about who they are."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ PATIENCE = 60.0
 class EditorServer:
     """A running server: its port, token, and library."""
 
-    def __init__(self, library: Path, *arguments: object, port: int = 0) -> None:
+    def __init__(self, library: Path | None, *arguments: object, port: int = 0) -> None:
         self.library = library
         self.rest = ""  # what it said until its end
-        options = ["--no-browser", "--port", str(port), "--library", str(library), *map(str, arguments)]
+        options = ["--no-browser", "--port", str(port), *map(str, arguments)]
+        command = ["edit"] if library is None else ["play", "--library", str(library)]
         self.process = subprocess.Popen(
-            [*COMMAND, "play", *options],
+            [*COMMAND, *command, *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -96,7 +97,8 @@ class EditorServer:
 
 
 @contextmanager
-def editor_server(library: Path, *arguments: object, port: int = 0) -> Iterator[EditorServer]:
+def editor_server(library: Path | None, *arguments: object, port: int = 0) -> Iterator[EditorServer]:
+    """`terrain play` with a library; without one, `terrain edit`."""
     server = EditorServer(library, *arguments, port=port)
     try:
         yield server

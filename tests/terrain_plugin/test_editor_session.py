@@ -304,5 +304,5 @@ def test_a_full_library_takes_no_more(tmp_path, monkeypatch):
 
 def test_values_beyond_their_range_are_at_its_end():
     ask = messages.parse('{"type": "pointer", "x": 3, "y": -1, "pressure": 0.5}')
-    assert dict(ask.fields) == {"x": 1.0, "y": 0.0, "pressure": 0.5, "seq": 0}
+    assert dict(ask.fields) == {"x": 1.0, "y": 0.0, "pressure": 0.5, "seq": 0, "held": False}
     assert messages.parse('{"type": "set", "values": {"level": 99}}')["values"] == {"level": 12.0}

@@ -7,6 +7,7 @@ import typer
 from terrain_plugin.cli import (
     attribute_commands,
     daw_commands,
+    edit_command,
     encode_command,
     explorer_commands,
     export_command,
@@ -37,6 +38,7 @@ app.command()(project_commands.render)
 app.command()(project_commands.lanes)
 app.command()(loop_commands.loop)
 app.command()(play_command.play)
+app.command()(edit_command.edit)
 app.command()(instrument_commands.build)
 app.command()(encode_command.encode)
 app.command()(instrument_commands.info)

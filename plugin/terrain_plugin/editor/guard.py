@@ -92,7 +92,7 @@ class Guard:
                     return "", True
         if any(self._is_token(given) for given in self._cookies(headers)):
             return "", False
-        return "open the address that `terrain play` printed: it has this start's token in it", False
+        return "open the address that `terrain play` or `terrain edit` printed: it has this start's token in it", False
 
     def _is_token(self, given: str) -> bool:
         return secrets.compare_digest(given.encode(), self._token.encode())

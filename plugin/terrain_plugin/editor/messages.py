@@ -116,8 +116,15 @@ ID: Final = whole(1, 1 << 31)
 NAME: Final = text(80)
 
 ASKS: Final[Mapping[str, Mapping[str, Check | Maybe]]] = {
-    "pointer": {"x": UNIT, "y": UNIT, "pressure": UNIT, "seq": Maybe(whole(0, 1 << 53), 0)},
-    "set": {"values": values},
+    "pointer": {
+        "x": UNIT,
+        "y": UNIT,
+        "pressure": Maybe(UNIT, None),
+        "seq": Maybe(whole(0, 1 << 53), 0),
+        "held": Maybe(switch, False),
+    },
+    "set": {"values": values, "held": Maybe(switch, False)},
+    "choose": {"instance": text(32)},
     "cursor_glide": {"ms": number(0, 5000)},
     "lock": {"latent": whole(0, 1023), "value": Maybe(number(-1e4, 1e4), None)},
     "unlock": {"latent": Maybe(whole(0, 1023), None)},

@@ -9,8 +9,9 @@ import json
 import logging
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -18,10 +19,9 @@ from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Mount, Route, WebSocketRoute
-from starlette.staticfiles import StaticFiles
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from terrain_core.errors import InputError, TerrainError
 from terrain_core.instrument import Instrument
@@ -29,10 +29,23 @@ from terrain_core.parameters import PARAMETERS
 from terrain_core.pictures import View, sample_terrain
 from terrain_plugin.editor import messages
 from terrain_plugin.editor.gestures import FORMATS
-from terrain_plugin.editor.guard import Guard
 from terrain_plugin.editor.library import LARGEST_SOUND, Library, plain_name
 from terrain_plugin.editor.messages import Ask
 from terrain_plugin.editor.motion import Trajectory, Way
+from terrain_plugin.editor.pages import (
+    FRAMES_WAITING,
+    MOST_PAGES,
+    PICTURES,
+    WAITING,
+    Page,
+    Pages,
+    as_json,
+    both,
+    map_message,
+    picture,
+    sentence,
+    table_row,
+)
 from terrain_plugin.editor.session import Session
 from terrain_plugin.editor.workshop import Workshop
 from terrain_plugin.editor.workshop_process import SHOWN_LATENTS
@@ -40,20 +53,8 @@ from terrain_plugin.shipped import DEFAULT_INSTRUMENT
 
 log = logging.getLogger(__name__)
 
-PAGE: Final = Path(__file__).parent / "page"
-PICTURES: Final = (56, 224)
-"""Pixels a side of a terrain's picture: a quick one first, and one that stays while nothing trains."""
-
-WAITING: Final = 512
-"""Messages that wait for a page that is slow; frames that it would see late are left out before that."""
-
-FRAMES_WAITING: Final = 16
 SOUND_WAITING: Final = 40
 """Blocks that wait for a page that is slow, half a second; older ones are left out, and the page counts the gap."""
-
-MOST_PAGES: Final = 16
-MOST_MISTAKES: Final = 50
-"""Messages that make no sense, from one page, until it is put out."""
 
 BUILT_IN: Final = "built-in"
 """What the page calls the instrument that comes with the program."""
@@ -71,22 +72,7 @@ TYPES: Final = {
 }
 
 
-class _Page:
-    """A page that is connected: what waits to be sent to it."""
-
-    def __init__(self, limit: int) -> None:
-        self.queue: asyncio.Queue[str | bytes] = asyncio.Queue(limit)
-        self.mistakes = 0
-
-    def send(self, message: str | bytes, *, room: int = 0) -> bool:
-        """Queue a message if there is room for it and `room` others."""
-        if self.queue.qsize() + room >= self.queue.maxsize:
-            return False
-        self.queue.put_nowait(message)
-        return True
-
-
-class Editor:
+class Editor(Pages):
     """One session, one workshop, one library, and the pages that look at them."""
 
     def __init__(self, session: Session, workshop: Workshop, library: Library, *, sound_to_pages: bool = True) -> None:
@@ -94,30 +80,24 @@ class Editor:
         Args:
             sound_to_pages: whether pages may have the sound.
         """
+        super().__init__()
         self.session, self.workshop, self.library = session, workshop, library
         self._sound_to_pages = sound_to_pages
-        self._pages: set[_Page] = set()
-        self._listeners: set[_Page] = set()
+        self._listeners: set[Page] = set()
         self._block = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._picture: bytes = b""
         self._stage = ""
         self._painting: set[asyncio.Task[None]] = set()
         self._uploading = asyncio.Lock()
         self._read_trajectories()
 
-    def app(self, *, token: str, hosts: list[str], port: int) -> ASGIApp:
-        """The ASGI application, behind its guard."""
-        routes = [
-            Route("/", self._index),
+    def _routes(self) -> Sequence[BaseRoute]:
+        return [
             Route("/upload", self._upload, methods=["POST"]),
             Route("/gesture/{id:int}/{format}", self._gesture),
             Route("/instrument", self._instrument),
-            WebSocketRoute("/live", self._live),
             WebSocketRoute("/sound", self._sound),
-            Mount("/page", StaticFiles(directory=PAGE)),
         ]
-        return Guard(Starlette(routes=routes, lifespan=self._life), token=token, hosts=hosts, port=port)
 
     @contextlib.asynccontextmanager
     async def _life(self, app: Starlette) -> AsyncIterator[None]:
@@ -148,9 +128,6 @@ class Editor:
 
     # --- pages and files ------------------------------------------------------------------------------------------
 
-    async def _index(self, request: Request) -> Response:
-        return Response((PAGE / "index.html").read_bytes(), media_type="text/html; charset=utf-8")
-
     async def _upload(self, request: Request) -> Response:
         """A sound, as the body of the request; its name is a name and no path."""
         declared = request.headers.get("content-length", "0")
@@ -160,7 +137,7 @@ class Editor:
             async with self._uploading:  # one at a time: the library's limits hold
                 path = await self.library.take_in(request.query_params.get("name", ""), request.stream())
         except TerrainError as error:
-            return PlainTextResponse(_sentence(error), 400)
+            return PlainTextResponse(sentence(error), 400)
         id = self.workshop.add(path)
         return Response(json.dumps({"id": id, "name": path.name}), media_type="application/json")
 
@@ -176,7 +153,7 @@ class Editor:
             reference = await asyncio.to_thread(self.session.reference, gesture.instrument)
             data = await asyncio.to_thread(gesture.file, format, reference)
         except TerrainError as error:
-            return PlainTextResponse(_sentence(error), 404)
+            return PlainTextResponse(sentence(error), 404)
         return _download(data, f"{gesture.name}{FORMATS[format]}", TYPES[format])
 
     async def _instrument(self, request: Request) -> Response:
@@ -188,34 +165,21 @@ class Editor:
 
     # --- the socket of what is asked and shown --------------------------------------------------------------------
 
-    async def _live(self, socket: WebSocket) -> None:
-        if len(self._pages) >= MOST_PAGES:
-            await socket.close(1013)
-            return
-        await socket.accept()
-        page = _Page(WAITING)
-        self._pages.add(page)
-        self._greet(page)
-        try:
-            await _both(self._send_from(page, socket), self._receive(page, socket))
-        finally:
-            self._pages.discard(page)
-
-    def _greet(self, page: _Page) -> None:
+    def _greet(self, page: Page) -> None:
         page.send(
-            _json(
+            as_json(
                 {
                     "type": "hello",
-                    "table": [_row(parameter) for parameter in PARAMETERS if not parameter.read_only],
+                    "table": [table_row(parameter) for parameter in PARAMETERS if not parameter.read_only],
                     "formats": list(FORMATS),
                     "sound": self._sound_to_pages,
                     "shown_latents": SHOWN_LATENTS,
                 }
             )
         )
-        page.send(_json(self._state()))
-        page.send(_json(self.workshop.state()))
-        page.send(_json(self._map()))
+        page.send(as_json(self._state()))
+        page.send(as_json(self.workshop.state()))
+        page.send(as_json(self._map()))
         if self._picture:
             page.send(self._picture)
 
@@ -224,41 +188,9 @@ class Editor:
         return {"type": "state", **self.session.state(), "library": library, "pages": len(self._pages)}
 
     def _map(self) -> dict[str, Any]:
-        """The sound map: places and names; empty where the instrument has none."""
-        sounds = self.session.instrument.sound_map
-        if sounds is None:
-            return {"type": "map", "positions": [], "names": []}
-        names = list(sounds.names) or [str(n + 1) for n in range(len(sounds))]
-        step = max(1, len(names) // 4096)
-        return {"type": "map", "positions": np.round(sounds.positions[::step], 4).tolist(), "names": names[::step]}
+        return map_message(self.session.instrument.sound_map)
 
-    async def _send_from(self, page: _Page, socket: WebSocket) -> None:
-        while True:
-            message = await page.queue.get()
-            if isinstance(message, str):
-                await socket.send_text(message)
-            else:
-                await socket.send_bytes(message)
-
-    async def _receive(self, page: _Page, socket: WebSocket) -> None:
-        while True:
-            message = await socket.receive()
-            if message["type"] == "websocket.disconnect":
-                return
-            try:
-                ask = messages.parse(message.get("text") or message.get("bytes") or "")
-                if ask.kind == "ping":
-                    page.send(_json({"type": "pong", "at": ask["at"]}))
-                else:
-                    await self._do(ask)
-            except TerrainError as error:
-                page.mistakes += 1
-                page.send(_json({"type": "error", "text": _sentence(error)}))
-                if page.mistakes > MOST_MISTAKES:
-                    await socket.close(1008)
-                    return
-
-    async def _do(self, ask: Ask) -> None:
+    async def _do(self, page: Page, ask: Ask) -> None:
         session, workshop = self.session, self.workshop
         match ask.kind:
             case "pointer":
@@ -390,11 +322,6 @@ class Editor:
 
     # --- what goes out --------------------------------------------------------------------------------------------
 
-    def _tell(self, message: dict[str, Any]) -> None:
-        text = _json(message)
-        for page in self._pages:
-            page.send(text)
-
     def _tell_build(self) -> None:
         state = self.workshop.state()
         self._tell(state)
@@ -403,7 +330,7 @@ class Editor:
         self._stage = state["stage"]
 
     def _hand_out_frame(self, frame: dict[str, Any]) -> None:
-        text = _json(frame)
+        text = as_json(frame)
         for page in self._pages:
             page.send(text, room=WAITING - FRAMES_WAITING)
 
@@ -449,10 +376,10 @@ class Editor:
             await socket.close(1013)
             return
         await socket.accept()
-        page = _Page(SOUND_WAITING)
+        page = Page(SOUND_WAITING)
         self._listeners.add(page)
         try:
-            await _both(self._send_from(page, socket), _drain(socket))
+            await both(page.send_all(socket), _drain(socket))
         finally:
             self._listeners.discard(page)
 
@@ -468,41 +395,6 @@ class Editor:
                 page.send(data)
 
 
-def picture(latents: NDArray[np.float32]) -> bytes:
-    """Sampled latents (height, width, K) as a page takes them: a size, a JSON head of that size, a byte for each value.
-
-    Each latent is spread over 0..255 between the ends that the head names.
-    """
-    low, high = latents.min(axis=(0, 1)), latents.max(axis=(0, 1))
-    spread = np.where(high > low, high - low, 1)
-    head = _json(
-        {
-            "type": "picture",
-            "width": latents.shape[1],
-            "height": latents.shape[0],
-            "low": low.astype(float).tolist(),
-            "high": high.astype(float).tolist(),
-        }
-    ).encode()
-    levels = np.rint((latents - low) / spread * 255).astype(np.uint8)
-    return b"".join((struct.pack("<I", len(head)), head, levels.transpose(2, 0, 1).tobytes()))
-
-
-def _row(parameter: Any) -> dict[str, Any]:
-    keys = ("id", "key", "name", "low", "high", "default", "unit", "group", "help")
-    row = {key: getattr(parameter, key) for key in keys}
-    return row | {"choices": list(parameter.choices or ()), "stepped": parameter.stepped}
-
-
-def _json(message: dict[str, Any]) -> str:
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error)
-    return f"{text[:1].upper()}{text[1:]}."
-
-
 def _download(data: bytes, name: str, kind: str) -> Response:
     safe = plain_name(name).encode("ascii", "replace").decode().replace("?", "_")
     return Response(data, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{safe}"'})
@@ -512,18 +404,6 @@ async def _drain(socket: WebSocket) -> None:
     """Listeners have nothing to say; until they go."""
     while (await socket.receive())["type"] != "websocket.disconnect":
         pass
-
-
-async def _both(*sides: Any) -> None:
-    """Run both until one ends; then the other is ended as well."""
-    tasks = [asyncio.ensure_future(side) for side in sides]
-    done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in waiting:
-        task.cancel()
-    await asyncio.gather(*waiting, return_exceptions=True)
-    for task in done:
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):  # it went while it was sent something
-            task.result()
 
 
 # --- starting -------------------------------------------------------------------------------------------------------
@@ -570,8 +450,8 @@ def qr_code(address: str) -> str:
     return out.getvalue()
 
 
-def serve(app: ASGIApp, listener: socket.socket) -> None:
-    """Answer until Ctrl-C."""
+def serve(app: ASGIApp, listener: socket.socket, until: Callable[[], bool] | None = None) -> None:
+    """Answer until Ctrl-C, or until a condition comes true."""
     import uvicorn
 
     config = uvicorn.Config(
@@ -589,4 +469,13 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
         timeout_keep_alive=5,
         timeout_graceful_shutdown=1,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    server = uvicorn.Server(config)
+
+    def watch(until: Callable[[], bool]) -> None:
+        while not until():
+            time.sleep(1)
+        server.should_exit = True
+
+    if until is not None:
+        threading.Thread(target=watch, args=(until,), daemon=True).start()
+    server.run(sockets=[listener])

@@ -204,17 +204,19 @@ class Session:
 
     # --- what is asked --------------------------------------------------------------------------------------------
 
-    def point(self, x: float, y: float, pressure: float, seq: int = 0) -> None:
+    def point(self, x: float, y: float, pressure: float | None, seq: int = 0) -> None:
         """Where the hand is, 0..1 each; it takes over from a trajectory that is played.
 
         Args:
+            pressure: None leaves it as it is.
             seq: of the page's event; comes back with the first frame that it is heard in.
         """
 
         def ask() -> None:
             self._playback = None
             self._cursor.point_at(x, y)
-            self._values["pressure"] = pressure
+            if pressure is not None:
+                self._values["pressure"] = pressure
             self._seq = max(self._seq, seq)
 
         self._asked.put(ask)

@@ -5,9 +5,11 @@ import { $ } from "./dom.js";
 const SETTLED_MS = 500;
 
 export class Hand {
+  plugin = false;  // whether a DAW listens: then every hand is a gesture, and a hand without pressure leaves it alone
   seq = 0;
   pressed = false;
   place = { x: 0.5, y: 0.5 };
+  pressure = 1;
   #played = -Infinity;
   latencies = [];
   #sent = new Map();
@@ -30,7 +32,7 @@ export class Hand {
     if (!this.pressed) return;
     if (kind === "up") this.pressed = false;
     const silent = kind === "up" && ($("release").checked || event.pointerType === "pen");
-    this.play(point.x, point.y, silent ? 0 : this.#pressure(event, kind), event.timeStamp);
+    this.play(point.x, point.y, silent ? 0 : this.#pressure(event, kind), event.timeStamp, kind !== "up");
   };
 
   #pressure(event, kind) {
@@ -38,22 +40,25 @@ export class Hand {
     if (pointerType === "pen" && kind !== "up") return pressure;
     // A screen that feels no pressure says 0.5, or 1, for every touch.
     if (pointerType === "touch" && kind !== "up" && pressure > 0 && pressure !== 0.5 && pressure !== 1) return pressure;
+    if (this.plugin) return $("release").checked ? 1 : null;
     return Number($("mouse-pressure").value);
   }
 
   // Where the sound is, for the next key to start from. A frame older than the last key, or one that still glides
   // towards it, would take the key back.
-  follow({ x, y, seq }) {
+  follow({ x, y, p, seq }) {
+    this.pressure = p;
     if (!this.pressed && seq >= this.seq && performance.now() - this.#played > SETTLED_MS) this.place = { x, y };
   }
 
-  play(x, y, pressure, at = performance.now()) {
+  // `held`: the hand stays; else it is lifted after this.
+  play(x, y, pressure, at = performance.now(), held = false) {
     this.place = { x, y };
     this.#played = performance.now();
     this.seq += 1;
     this.#sent.set(this.seq, at);
     if (this.#sent.size > 500) this.#sent.clear();
-    this.connection.send("pointer", { x, y, pressure, seq: this.seq });
+    this.connection.send("pointer", { x, y, pressure, seq: this.seq, held });
   }
 
   // Arrow keys move, Page Up and Page Down press.
@@ -61,12 +66,19 @@ export class Hand {
     const step = event.shiftKey ? 0.1 : 0.01;
     const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
     const slider = $("mouse-pressure");
+    if (this.plugin && ["PageUp", "PageDown"].includes(event.key)) {
+      event.preventDefault();
+      this.pressure = Math.min(Math.max(this.pressure + (event.key === "PageUp" ? step : -step), 0), 1);
+      this.connection.send("set", { values: { pressure: this.pressure } });
+      return;
+    }
     if (event.key === "PageUp") slider.value = Number(slider.value) + step;
     else if (event.key === "PageDown") slider.value = Number(slider.value) - step;
     else if (!moves[event.key]) return;
     event.preventDefault();
     const [dx, dy] = moves[event.key] ?? [0, 0];
     const within = (value) => Math.min(Math.max(value, 0), 1);
-    this.play(within(this.place.x + dx), within(this.place.y + dy), Number(slider.value), event.timeStamp);
+    const pressure = this.plugin ? null : Number(slider.value);
+    this.play(within(this.place.x + dx), within(this.place.y + dy), pressure, event.timeStamp);
   };
 }

@@ -2,7 +2,7 @@
 
 import { BuildView } from "./build.js";
 import { Connection } from "./connection.js";
-import { $, element, note, typing } from "./dom.js";
+import { $, element, note, rows, typing } from "./dom.js";
 import { Hand } from "./hand.js";
 import { LOOP_KEYS, LoopsView } from "./loops.js";
 import { MapView } from "./map.js";
@@ -12,6 +12,7 @@ import { Picture } from "./picture.js";
 import { PlayView } from "./play.js";
 import { Sound } from "./sound.js";
 
+let wanted = new URLSearchParams(location.search).get("instance");  // the plugin that this page shows
 history.replaceState(null, "", "/");  // the token stays out of bookmarks and shared addresses
 
 const connection = new Connection(), picture = new Picture(), sound = new Sound(), hand = new Hand(connection);
@@ -22,16 +23,19 @@ parameters.place($("loop-parameters"), { groups: ["Loop"] });
 parameters.place($("map-parameters"), { keys: ["source", "snap", "neighbours"] });
 const views = { play: new PlayView(parts), loops: new LoopsView(parts), paths: new PathsView(parts), build: new BuildView(parts), map: new MapView(parts) };
 let view = "play", state = null, pictures = [], frames = [];
+let plugin = false, instances = { list: [], chosen: null };  // whether this is a DAW's page, and what plays there
 
 // What a test, or somebody who looks for a fault, may read.
 window.terrain = {
   sound: sound.stats, point: (x, y) => hand.play(x, y, 1), latencies: hand.latencies, connection,
   get state() { return state; },
+  get instances() { return instances; },
   get pictures() { return pictures; },
   get drawn() { return frames; },
 };
 
-const tabs = [...document.querySelectorAll("[role=tab]")];
+const allTabs = [...document.querySelectorAll("[role=tab]")];
+let tabs = allTabs;
 function show(name) {
   view = name;
   for (const tab of tabs) {
@@ -41,12 +45,12 @@ function show(name) {
     $(`view-${tab.dataset.view}`).hidden = !chosen;
   }
 }
-tabs.forEach((tab, n) => {
+allTabs.forEach((tab) => {
   tab.onclick = () => show(tab.dataset.view);
   tab.onkeydown = (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;
-    const next = tabs[(n + step + tabs.length) % tabs.length];
+    const next = tabs[(tabs.indexOf(tab) + step + tabs.length) % tabs.length];
     show(next.dataset.view);
     next.focus();
   };
@@ -57,13 +61,41 @@ connection.on("open", () => { $("lost").hidden = true; });
 connection.on("lost", () => { $("lost").hidden = false; });
 connection.on("error", ({ text }) => note(text, true));
 connection.on("note", ({ text }) => note(text));
-connection.on("hello", (hello) => { $("sound").hidden = !hello.sound; });
+connection.on("hello", (hello) => {
+  $("sound").hidden = !hello.sound;
+  plugin = hand.plugin = Boolean(hello.plugin);
+  for (const part of document.querySelectorAll(".alone")) part.hidden = plugin;
+  for (const part of document.querySelectorAll(".in-daw")) part.hidden = !plugin;
+  document.body.classList.toggle("daw", plugin);
+  $("command").textContent = plugin ? "terrain edit" : "terrain play";
+  $("song").disabled = $("bpm").disabled = plugin;
+  tabs = allTabs.filter((tab) => !tab.hidden);
+});
+connection.on("instances", (now) => {
+  instances = now;
+  const there = now.list.filter((row) => row.there);
+  // After the server or the engine was gone: the same plugin again.
+  if (wanted && wanted !== now.chosen && there.some((row) => row.key === wanted)) connection.send("choose", { instance: wanted });
+  else wanted = now.chosen ?? wanted;
+  rows($("plugin"), now.list, (row) => row, (row) => element("option", { value: row.key, textContent: row.name, disabled: !row.there }));
+  $("plugin").value = now.chosen ?? "";
+  const gone = !there.some((row) => row.key === now.chosen);
+  $("no-plugin").hidden = !gone;
+  if (gone) $("no-plugin").textContent = now.chosen
+    ? "This plugin's engine is gone. It comes back by itself, unless the plugin or its DAW was closed; another plugin can be chosen above."
+    : "No plugin plays. Open Latent Terrain in your DAW: it appears here by itself.";
+});
+function showTransport({ playing, bpm, recording, known }) {
+  $("song").setAttribute("aria-pressed", playing);
+  if (plugin) $("song").textContent = !known ? "No transport" : recording ? "Recording" : playing ? "Playing" : "Stopped";
+  if (bpm && document.activeElement !== $("bpm")) $("bpm").value = bpm;
+}
+$("plugin").onchange = () => { wanted = $("plugin").value; connection.send("choose", { instance: wanted }); };
 connection.on("picture", (data) => { picture.take(data); pictures.push(performance.now()); if (pictures.length > 500) pictures.shift(); });
 connection.on("state", (now) => {
   state = now;
   $("instrument").textContent = now.instrument;
-  $("song").setAttribute("aria-pressed", now.transport.playing);
-  if (document.activeElement !== $("bpm")) $("bpm").value = now.transport.bpm;
+  showTransport(now.transport);
   $("record").setAttribute("aria-pressed", now.recording);
   if (!now.recording) $("recorded").textContent = "";
 });
@@ -71,6 +103,7 @@ connection.on("frame", (frame) => {
   const beat = Math.floor(frame.beat + 1e-6), text = `${Math.floor(beat / 4) + 1}.${beat % 4 + 1}`;
   if ($("beat").textContent !== text) $("beat").textContent = text;
   $("beat").classList.toggle("on", frame.beat - beat < 0.25);
+  if (frame.transport) showTransport(frame.transport);
   if (frame.recorded !== undefined) $("recorded").textContent = `${frame.recorded.toFixed(1)} s`;
 });
 
@@ -105,6 +138,7 @@ $("keys-list").append(...KEYS.flatMap(([key, text]) => [element("dt", { textCont
 addEventListener("keydown", (event) => {
   if (event.defaultPrevented || views[view].key?.(event)) { event.preventDefault(); return; }
   if (typing(event) || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (plugin && event.key !== "?") return;  // the DAW has its own keys
   if (event.key === " " && event.target.closest("button, [role=tab], input, summary")) return;
   const found = { a: toggleSound, " ": toggleSong, g: toggleRecord, "?": () => $("keys").showModal(), Home: $("locate").onclick }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   if (!found) return;

@@ -22,7 +22,10 @@ export class MapView {
         ? `${map.positions.length} places of ${names.length} sounds. With Source at Map the pointer plays them: the nearest (Snap), or a blend of neighbours.`
         : "This instrument has no sound map; one that you build has.";
     });
-    connection.on("frame", (frame) => { this.#frame = frame; });
+    connection.on("frame", (frame) => {
+      this.#frame = frame;
+      if (frame.parameters?.source !== undefined) this.source = frame.parameters.source;
+    });
     connection.on("state", ({ parameters }) => { this.source = parameters.source; });
   }
 

@@ -2,6 +2,8 @@
 
 import { element } from "./dom.js";
 
+const ECHO_MS = 300;
+
 export class Parameters {
   #rows = new Map();
   #table = [];
@@ -9,9 +11,12 @@ export class Parameters {
   constructor(connection) {
     this.connection = connection;
     connection.on("hello", ({ table }) => { this.#table = table; this.#fill(); });
-    connection.on("state", ({ parameters }) => {
-      for (const [key, value] of Object.entries(parameters)) for (const show of this.#rows.get(key) ?? []) show(value);
-    });
+    connection.on("state", ({ parameters }) => this.#show(parameters));
+    connection.on("frame", ({ parameters }) => { if (parameters) this.#show(parameters); });  // a DAW's automation
+  }
+
+  #show(parameters) {
+    for (const [key, value] of Object.entries(parameters)) for (const show of this.#rows.get(key) ?? []) show(value);
   }
 
   #places = [];
@@ -32,7 +37,7 @@ export class Parameters {
   }
 
   #row(row) {
-    const send = (value) => { if (Number.isFinite(value)) this.connection.send("set", { values: { [row.key]: value } }); };
+    const send = (value, held = false) => { if (Number.isFinite(value)) this.connection.send("set", { values: { [row.key]: value }, held }); };
     const made = element("div", { className: "parameter", title: row.help });
     const show = this.#rows.get(row.key) ?? [];
     this.#rows.set(row.key, show);
@@ -46,12 +51,25 @@ export class Parameters {
     }
     const step = row.stepped ? 1 : (row.high - row.low) / 1000;
     const range = { min: row.low, max: row.high };
-    const slider = element("input", { type: "range", ...range, step, "aria-label": row.name, oninput: () => { exact.value = slider.value; send(Number(slider.value)); } });
-    const exact = element("input", { type: "number", ...range, step: "any", "aria-label": `${row.name}, exactly`, onchange: () => { slider.value = exact.value; send(Number(exact.value)); } });
-    show.push((value) => {
-      if (document.activeElement !== slider) slider.value = value;
-      if (document.activeElement !== exact) exact.value = Number(value.toFixed(4));
+    // While a hand holds it, and until the last echo of that hand has come back, it shows the hand.
+    let held = false, latest = null, timer = 0;
+    const slider = element("input", {
+      type: "range", ...range, step, "aria-label": row.name,
+      oninput: () => { held = true; clearTimeout(timer); exact.value = slider.value; send(Number(slider.value), true); },
+      onchange: () => {
+        send(Number(slider.value));
+        latest = null;
+        timer = setTimeout(() => { held = false; if (latest !== null) appear(latest); }, ECHO_MS);
+      },
     });
+    const exact = element("input", { type: "number", ...range, step: "any", "aria-label": `${row.name}, exactly`, onchange: () => { slider.value = exact.value; send(Number(exact.value)); } });
+    const appear = (value) => {
+      latest = value;
+      if (held) return;
+      slider.value = value;
+      if (document.activeElement !== exact) exact.value = Number(value.toFixed(4));
+    };
+    show.push(appear);
     made.append(slider, exact);
     return made;
   }

@@ -22,6 +22,8 @@ export class PlayView {
     $("pad").addEventListener("keydown", hand.key);
     connection.on("frame", (frame) => this.#take(frame));
     connection.on("state", (state) => this.#make(state));
+    connection.on("instances", ({ chosen }) => { if (chosen !== this.chosen) { this.chosen = chosen; this.#trail = []; } });
+    connection.on("hello", ({ plugin }) => { this.plugin = Boolean(plugin); });
     connection.on("hello", ({ shown_latents }) => {
       const show = $("show");
       while (show.options.length > 1) show.remove(1);
@@ -52,11 +54,11 @@ export class PlayView {
     const low = latent_mean[n] - SPREAD * latent_std[n], high = latent_mean[n] + SPREAD * latent_std[n];
     const send = (value) => this.connection.send("lock", { latent: n, value: Number(value) });
     const lock = element("input", {
-      type: "checkbox", "aria-label": `Lock latent ${n + 1}`,
+      type: "checkbox", hidden: this.plugin, "aria-label": `Lock latent ${n + 1}`,
       onchange: () => lock.checked ? this.connection.send("lock", { latent: n }) : this.connection.send("unlock", { latent: n }),
     });
-    const slider = element("input", { type: "range", min: low, max: high, step: (high - low) / 1000, "aria-label": `Latent ${n + 1}`, oninput: () => send(slider.value) });
-    const exact = element("input", { type: "number", step: "any", "aria-label": `Latent ${n + 1}, exactly`, onchange: () => send(exact.value) });
+    const slider = element("input", { type: "range", min: low, max: high, step: (high - low) / 1000, disabled: this.plugin, "aria-label": `Latent ${n + 1}`, oninput: () => send(slider.value) });
+    const exact = element("input", { type: "number", step: "any", disabled: this.plugin, "aria-label": `Latent ${n + 1}, exactly`, onchange: () => send(exact.value) });
     const row = element("div", { className: "latent" }, element("span", { textContent: n + 1 }), lock, slider, exact);
     return { element: row, lock, slider, exact };
   }
@@ -77,6 +79,7 @@ export class PlayView {
     const held = new Set(this.#frame.held);
     this.#latents.forEach((row, n) => {
       const value = this.#frame.z[n];
+      if (value === undefined) return;  // one-shots have no frames
       row.lock.checked = held.has(n);
       row.element.classList.toggle("locked", held.has(n));
       if (document.activeElement !== row.slider) row.slider.value = value;
