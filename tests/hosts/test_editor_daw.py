@@ -81,8 +81,9 @@ def test_who_may_not_is_refused(guarded: EditorServer) -> None:
         '{"type": "choose", "instance": "../../etc"}',
         '{"type": "choose", "instance": 7}',
         '{"type": "choose"}',
-        '{"type": "pointer", "x": 0.5, "y": 0.5, "held": 1}',
-        '{"type": "pointer", "x": NaN, "y": 0.5}',
+        '{"type": "pointer", "x": 0.5, "y": 0.5, "held": true}',
+        '{"type": "pointer", "x": 0.5, "y": 0.5, "pressure": null, "held": 1}',
+        '{"type": "pointer", "x": NaN, "y": 0.5, "pressure": null}',
         '{"type": "set", "values": {"status": 1}, "held": true}',
         '{"type": "loop", "slot": 64, "action": "record"}',
         '{"type": "open", "name": "built-in"}',
@@ -135,7 +136,7 @@ def test_a_pointers_number_comes_back_with_its_place(server: EditorServer, playe
 def test_a_server_that_is_killed_lets_go(played: ClapPlugin) -> None:
     with editor_server(None) as server, server.live() as socket:
         hear(socket, "state")
-        say(socket, "pointer", x=0.25, y=0.5, held=True)
+        say(socket, "pointer", x=0.25, y=0.5, pressure=None, held=True)
         assert wait_until(lambda: len(played.touched) == 2, PATIENCE_S)
         server.kill()
         assert wait_until(lambda: not played.touched, PATIENCE_S)

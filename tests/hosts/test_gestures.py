@@ -6,14 +6,17 @@ import contextlib
 import os
 import random
 import stat
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import dawdreamer
 import pytest
 
 from terrain_core.parameters import by_key
+from terrain_plugin import binaries
 from terrain_plugin.bridge.door import LONGEST_LINE, MOST_EDITORS
 from terrain_plugin.bridge.run_folder import addresses
 from terrain_plugin.clap_host import GESTURE_BEGIN, GESTURE_END, PARAM_VALUE, ClapLibrary, ClapPlugin, ParamValue, Touch
@@ -126,6 +129,13 @@ def test_a_host_that_takes_nothing_hears_the_end_and_the_last_value(playing: Cla
         assert values == sorted(values)
         assert values[-1] == 1.0
     assert [touch.kind for touch in playing.touches if touch.id == LEVEL] == [GESTURE_BEGIN, PARAM_VALUE]
+
+
+def test_the_queue_keeps_every_begin_every_end_and_the_last_value(root: Path) -> None:
+    """Two threads, a host that takes irregularly; under the sanitizers it runs in `test_sanitizers`."""
+    done = subprocess.run([root / "build" / "native" / "gestures", "5"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "0 failures" in done.stdout
 
 
 def test_an_engine_that_is_killed_ends_what_it_held(playing: ClapPlugin, caller: Caller) -> None:
@@ -315,3 +325,22 @@ def test_a_folder_that_is_somebody_elses_keeps_the_editor_away_and_nothing_else(
         plugin.set_offline(True)
         assert abs(plugin.process(BLOCK * 1)).max() >= 0
         assert wait_until(lambda: "no editor can come" in engine_log.read_text(), PATIENCE_S)
+
+
+def test_dawdreamer_hears_what_is_drawn() -> None:
+    """It gives no way to its main thread, and runs no message loop: the sound follows, its own display does not."""
+    engine = dawdreamer.RenderEngine(RATE, BLOCK)
+    plugin = engine.make_plugin_processor("terrain", str(binaries.vst3_path()))
+    engine.load_graph([(plugin, [])])
+    engine.render(0.2)
+    with Caller(doors(1)[0]) as caller:
+        assert caller.hello["host"] == "dawdreamer"
+        caller.say(type="watch", on=True)
+        caller.touch(*STROKE)
+
+        def step() -> bool:
+            engine.render(0.2)
+            return caller.heard("frame", lambda frame: frame["x"] == 0.75)
+
+        assert wait_until(step, PATIENCE_S)
+        assert plugin.get_parameter(0) == 0.5

@@ -89,3 +89,8 @@ def test_the_clap_face(build: Path, seed: int) -> None:
 def test_the_vst3_face(build: Path, seed: int) -> None:
     (library,) = (build / "Latent Terrain.vst3").glob("Contents/*/*.so")
     assert "0 failures" in run(build / "vst3_stress", library, SECONDS, seed)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_queue_of_gestures(build: Path, seed: int) -> None:
+    assert "0 failures" in run(build / "gestures", "5", seed)

@@ -270,6 +270,9 @@ def test_an_instrument_is_opened_by_a_name_that_is_listed(server, name):
         '{"type": "trajectory_add", "name": "a", "points": [[0, 0, 0]]}',
         '{"type": "trajectory_play", "id": 99999}',
         '{"type": "build_path", "id": 99999, "points": [[0, 0]]}',
+        '{"type": "build_curve", "id": 1, "controls": [[0, 0], [1, 0], [0, 1]]}',
+        '{"type": "build_curve", "id": 99999, "controls": [[0, 0], [1, 0], [0, 1], [1, 1]]}',
+        '{"type": "build_curve", "id": 1, "controls": [[0, 0], [1e999, 0], [0, 1], [1, 1]]}',
         '{"type": "build_train"}',
         '{"type": "build_save", "name": "a"}',
         '{"type": "build_undo"}',
@@ -392,6 +395,28 @@ def test_it_ends_when_it_is_told_to_and_leaves_no_process(tmp_path):
         rest = psutil.wait_procs(children, timeout=20)[1]
         assert not rest
         assert "Traceback" not in server.rest
+
+
+def test_a_recording_survives_a_server_that_is_killed(tmp_path):
+    with editor_server(tmp_path) as server, server.live() as socket:
+        say(socket, "record", on=True)
+        for n in range(20):
+            say(socket, "pointer", x=n / 20, y=0.5, pressure=1.0, seq=n + 1)
+            hear(socket, "frame", lambda frame, seq=n + 1: frame["seq"] >= seq)
+        hear(socket, "frame", lambda frame: frame.get("recorded", 0) > 0.5)
+        server.kill()
+    with editor_server(tmp_path) as server, server.live() as socket:
+        (gesture,) = hear(socket, "state")["gestures"]
+        assert gesture["name"] == "Gesture 1 (cut short)"
+        assert gesture["seconds"] > 0.4
+        assert "X" in gesture["lanes"]
+        for format in ("dawproject", "wav"):
+            status, body, _ = server.ask(f"/gesture/{gesture['id']}/{format}", headers=server.cookie)
+            assert status == 200
+            assert len(body) > 1000
+        say(socket, "gesture_delete", id=gesture["id"])
+        hear(socket, "state", lambda state: not state["gestures"])
+    assert not list((tmp_path / "gestures").iterdir())
 
 
 def test_a_workshop_ends_with_an_editor_that_was_killed(tmp_path):

@@ -14,11 +14,13 @@ from terrain_core.tempo import TempoMap
 from terrain_core.terrain import Terrain
 from terrain_daws import read
 from terrain_plugin.editor import messages
+from terrain_plugin.editor.gesture_keeper import GestureKeeper
 from terrain_plugin.editor.gestures import FORMATS
 from terrain_plugin.editor.library import Library, plain_name
 from terrain_plugin.editor.motion import Cursor, Playback, Trajectory, Way
 from terrain_plugin.editor.session import BLOCK, Session, WallClock
 from terrain_plugin.render import RenderSettings, parts_to_play, render_parts
+from terrain_plugin.shipped import DEFAULT_INSTRUMENT
 
 
 class Steps:
@@ -105,6 +107,83 @@ def test_a_recorded_gesture_renders_to_the_audio_that_was_heard(steps, format, t
     (recorded,) = session.gestures.values()
     assert {lane.key for lane in recorded.lanes()} == {"x", "y", "pressure", "level", "snap"}
     assert same_audio(recorded, format, session, tmp_path) < 1e-4
+
+
+def kept(folder) -> Session:
+    """A later session's, with what earlier ones left."""
+    session = Session(Instrument.load(DEFAULT_INSTRUMENT), None)
+    session.keep_gestures(GestureKeeper(folder, session.reference))
+    return session
+
+
+def recorded_by_hand(steps, folder, rng, *, end: bool) -> None:
+    session = steps.session
+    session.keep_gestures(GestureKeeper(folder, session.reference))
+    session.transport(bpm=97)
+    steps.play(3)
+    session.record(True)
+    for n in range(60):
+        session.point(*rng.uniform(0, 1, 3))
+        steps.play(1 + n % 3)
+    if end:
+        session.record(False)
+        steps.play(1)
+        session.stop()
+    else:  # as somebody who is killed: nothing is ended, but what was handed over is on the disk by now
+        session.keeper.close()
+
+
+@pytest.mark.parametrize("end", [True, False])
+def test_a_recording_outlives_its_session(steps, end, tmp_path, rng):
+    recorded_by_hand(steps, tmp_path, rng, end=end)
+    again = kept(tmp_path)
+    (gesture,) = again.gestures.values()
+    assert gesture.name == ("Gesture 1" if end else "Gesture 1 (cut short)")
+    assert gesture.bpm == 97
+    if end:
+        (first,) = steps.session.gestures.values()
+        for was, now in (
+            (first.beats, gesture.beats),
+            (first.controls, gesture.controls),
+            (first.audio, gesture.audio),
+        ):
+            np.testing.assert_array_equal(was, now)
+    assert same_audio(gesture, "dawproject", again, tmp_path) < 1e-4
+    again.keeper.rename(gesture.id, "Breeze")
+    again.stop()
+    third = kept(tmp_path)
+    assert [g.name.removesuffix(" (cut short)") for g in third.gestures.values()] == ["Breeze"]
+    third.keeper.delete(next(iter(third.gestures)))
+    third.stop()
+    assert not kept(tmp_path).gestures
+
+
+def test_what_is_left_of_a_recording_is_read_and_what_is_none_is_left(steps, tmp_path, rng):
+    recorded_by_hand(steps, tmp_path, rng, end=False)
+    (place,) = tmp_path.glob("*/")
+    whole = kept(tmp_path).gestures.popitem()[1]
+    for name in ("frames.f64", "audio.f32"):
+        data = (place / name).read_bytes()
+        (place / name).write_bytes(data[: len(data) * 2 // 3 + 3])
+    part = kept(tmp_path).gestures.popitem()[1]
+    assert 0.6 < len(part.beats) / len(whole.beats) < 0.7
+    np.testing.assert_array_equal(part.controls, whole.controls[: len(part.controls)])
+    np.testing.assert_array_equal(part.audio, whole.audio[:, : part.audio.shape[1]])
+    for name, data in (("frames.f64", b""), ("head.json", b"[]"), ("state.bin", b"nonsense"), ("head.json", b"{}")):
+        before = (place / name).read_bytes()
+        (place / name).write_bytes(data)
+        assert not kept(tmp_path).gestures
+        (place / name).write_bytes(before)
+    assert len(kept(tmp_path).gestures) == 1
+    # The next recording has a folder and a name of its own.
+    session = kept(tmp_path)
+    again = Steps.__new__(Steps)
+    again.session = session
+    session.record(True)
+    again.play(5)
+    session.stop()
+    names = sorted(g.name for g in kept(tmp_path).gestures.values())
+    assert names == ["Gesture 1 (cut short)", "Gesture 2"]
 
 
 def test_a_gesture_as_midi_has_the_same_lanes_to_fourteen_bits(steps, tmp_path):

@@ -110,6 +110,40 @@ def test_paths_are_drawn_moved_removed_and_every_step_can_be_undone(encoded):
     assert len(path()) == 22
 
 
+def test_a_curve_keeps_its_handles_and_bends_as_bernstein_says(encoded):
+    workshop = encoded.workshop
+    id = by_name(workshop.state(), "low")["id"]
+
+    def drawn():
+        return by_name(workshop.state(), "low")
+
+    controls = [(0.1, 0.2), (0.1, 0.8), (0.6, 0.8), (0.6, 0.4), (0.9, 0.4), (0.9, 0.9), (0.4, 0.9)]
+    workshop.draw_curve(id, controls)
+    assert drawn()["controls"] == [list(point) for point in controls]
+    path = np.array(drawn()["path"])
+    assert path[0].tolist() == [0.1, 0.2]
+    assert path[-1].tolist() == [0.4, 0.9]
+    t = np.linspace(0, 1, 2001)[:, np.newaxis]
+    curve = np.concatenate([
+        (1 - t) ** 3 * a + 3 * t * (1 - t) ** 2 * b + 3 * t**2 * (1 - t) * c + t**3 * d
+        for a, b, c, d in (np.array(controls[:4]), np.array(controls[3:]))
+    ])  # fmt: skip
+    away = np.linalg.norm(path[:, np.newaxis] - curve, axis=2)
+    assert away.min(axis=1).max() < 2e-3, "every point of the path is on the curve"
+    # The middle corner has two handles of its own: the path turns there.
+    workshop.move(id, 0.05, -0.1)
+    np.testing.assert_allclose(drawn()["controls"], np.add(controls, [0.05, -0.1]), atol=1e-5)
+    workshop.undo()
+    assert drawn()["controls"] == [list(point) for point in controls]
+    workshop.draw(id, [(0.1, 0.1), (0.5, 0.1)], by_hand=False)
+    assert drawn()["controls"] is None
+    workshop.undo()
+    assert drawn()["controls"] == [list(point) for point in controls]
+    # A handle outside the square bends the path to its edge, and no further.
+    workshop.draw_curve(id, [(0.5, 0.0), (2.0, 0.3), (2.0, 0.6), (0.5, 1.0)])
+    assert np.max(drawn()["path"]) == 1.0
+
+
 def test_a_terrain_grows_can_be_stopped_gone_on_with_and_saved(encoded, tmp_path):
     workshop = encoded.workshop
     made = workshop.train(epochs=100_000, rate=2e-3, width=32, fresh=True)

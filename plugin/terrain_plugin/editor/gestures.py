@@ -38,7 +38,8 @@ class Gesture:
     """A recording. It begins at beat 0, at which the engine began anew.
 
     Attributes:
-        instrument: what it was played on.
+        instrument: what it was played on; of one that an earlier session recorded, what a project says of it (None for
+            the built-in one).
         bpm: the tempo, in quarter notes a minute.
         beats: (frames,) where each latent frame began.
         controls: (frames, parameters) what every parameter was at it, plain values in the table's order.
@@ -49,7 +50,7 @@ class Gesture:
 
     id: int
     name: str
-    instrument: Instrument = field(repr=False)
+    instrument: Instrument | InstrumentReference | None = field(repr=False)
     bpm: float
     beats: NDArray[np.float64]
     controls: NDArray[np.float64]

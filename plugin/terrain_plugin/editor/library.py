@@ -53,15 +53,16 @@ def plain_name(text: str) -> str:
 
 
 class Library:
-    """A folder with `sounds/` and `instruments/` in it."""
+    """A folder with `sounds/`, `instruments/` and `gestures/` in it."""
 
     def __init__(self, folder: Path) -> None:
         """Raises FileError if the folders cannot be made."""
         self.folder = folder
         self.sounds = folder / "sounds"
         self.instruments = folder / "instruments"
+        self.gestures = folder / "gestures"
         try:
-            for place in (self.sounds, self.instruments):
+            for place in (self.sounds, self.instruments, self.gestures):
                 place.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileError(folder, f"cannot be the library ({error.strerror or error})") from None

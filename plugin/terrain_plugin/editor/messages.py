@@ -101,6 +101,21 @@ def path(value: Any) -> list[tuple[float, float]]:
     return [(unit(x), unit(y)) for x, y in value]
 
 
+def curve(value: Any) -> list[tuple[float, float]]:
+    """A path of cubic Bézier segments: anchor, handle, handle, anchor, … Handles may stand outside the square."""
+    if not isinstance(value, list) or not 4 <= len(value) <= MOST_POINTS or len(value) % 3 != 1:
+        raise InputError(f"expected 4, 7, 10, … points, at most {MOST_POINTS}")
+    if not all(isinstance(point, list) and len(point) == 2 for point in value):
+        raise InputError("expected points [x, y]")
+    near, unit = number(-1, 2), number(0, 1)
+    return [(near(x), near(y)) if n % 3 else (unit(x), unit(y)) for n, (x, y) in enumerate(value)]
+
+
+def or_nothing(check: Check) -> Check:
+    """What must be there, and may be null."""
+    return lambda value: None if value is None else check(value)
+
+
 SETTABLE: Final = frozenset(parameter.key for parameter in PARAMETERS if not parameter.read_only)
 
 
@@ -119,7 +134,7 @@ ASKS: Final[Mapping[str, Mapping[str, Check | Maybe]]] = {
     "pointer": {
         "x": UNIT,
         "y": UNIT,
-        "pressure": Maybe(UNIT, None),
+        "pressure": or_nothing(UNIT),
         "seq": Maybe(whole(0, 1 << 53), 0),
         "held": Maybe(switch, False),
     },
@@ -156,6 +171,7 @@ ASKS: Final[Mapping[str, Mapping[str, Check | Maybe]]] = {
     "build_cancel": {},
     "build_layout": {"method": one_of("map", "packed")},
     "build_path": {"id": ID, "points": path, "freehand": Maybe(switch, False)},
+    "build_curve": {"id": ID, "controls": curve},
     "build_move": {"id": ID, "dx": number(-1, 1), "dy": number(-1, 1)},
     "build_remove_path": {"id": ID},
     "build_remove": {"id": ID},

@@ -28,6 +28,7 @@ from terrain_core.instrument import Instrument
 from terrain_core.parameters import PARAMETERS
 from terrain_core.pictures import View, sample_terrain
 from terrain_plugin.editor import messages
+from terrain_plugin.editor.gesture_keeper import MOST_KEPT, GestureKeeper
 from terrain_plugin.editor.gestures import FORMATS
 from terrain_plugin.editor.library import LARGEST_SOUND, Library, plain_name
 from terrain_plugin.editor.messages import Ask
@@ -90,6 +91,8 @@ class Editor(Pages):
         self._painting: set[asyncio.Task[None]] = set()
         self._uploading = asyncio.Lock()
         self._read_trajectories()
+        self._keeper = GestureKeeper(library.gestures, session.reference)
+        session.keep_gestures(self._keeper)
 
     def _routes(self) -> Sequence[BaseRoute]:
         return [
@@ -210,6 +213,8 @@ class Editor(Pages):
             case "loop":
                 session.loop(ask["slot"], ask["action"])
             case "record":
+                if ask["on"] and self._keeper.full:
+                    raise InputError(f"there are {MOST_KEPT} gestures: delete one first")
                 session.record(ask["on"])
             case "build_train":
                 await self._train(ask)
@@ -258,6 +263,8 @@ class Editor(Pages):
                 workshop.lay_out(ask["method"])
             case "build_path":
                 workshop.draw(ask["id"], ask["points"], by_hand=ask["freehand"])
+            case "build_curve":
+                workshop.draw_curve(ask["id"], ask["controls"])
             case "build_move":
                 workshop.move(ask["id"], ask["dx"], ask["dy"])
             case "build_remove_path":
@@ -298,8 +305,10 @@ class Editor(Pages):
 
                 gesture = session.gesture(ask["id"])
                 session.gestures[gesture.id] = replace(gesture, name=ask["name"])
+                self._keeper.rename(gesture.id, ask["name"])
             case "gesture_delete":
                 del session.gestures[session.gesture(ask["id"]).id]
+                self._keeper.delete(ask["id"])
         if ask.kind.startswith("trajectory") or ask.kind == "gesture_trajectory":
             self._write_trajectories()
         self._tell(self._state())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import queue
+import re
 import tempfile
 import threading
 import time
@@ -24,6 +25,7 @@ from terrain_core.looper import ChainEffect
 from terrain_core.looper.looper import Action
 from terrain_core.parameters import by_key
 from terrain_core.plugin_state import InstrumentReference
+from terrain_plugin.editor.gesture_keeper import Begun, GestureKeeper
 from terrain_plugin.editor.gestures import Gesture
 from terrain_plugin.editor.motion import Cursor, Playback, Trajectory, Way
 from terrain_plugin.editor.taps import Locks, Probe
@@ -101,7 +103,8 @@ class WallClock:
 class _Recording:
     """A gesture in the making."""
 
-    def __init__(self, bpm: float, loops: bytes, latency: int) -> None:
+    def __init__(self, name: str, bpm: float, loops: bytes, latency: int) -> None:
+        self.name = name
         self.bpm, self.loops, self.latency = bpm, loops, latency
         self.frames: list[Played] = []
         self.audio: list[Audio] = []
@@ -143,6 +146,8 @@ class Session:
         self.locks = Locks()
         self.gestures: dict[int, Gesture] = {}
         self.trajectories: dict[int, Trajectory] = {}
+        self.keeper: GestureKeeper | None = None
+        """Where recordings are kept beyond this session; nowhere if None. Closed by `stop`."""
         self.ids = itertools.count(1)
         self.late_blocks = 0
         """How often the player could not keep up and time was lost."""
@@ -177,6 +182,9 @@ class Session:
         self._running.clear()
         if self._thread.is_alive():
             self._thread.join(2)
+        self._end_recording()
+        if self.keeper is not None:
+            self.keeper.close()
         self._pace.close()
 
     def _engine_for(self, instrument: Instrument) -> tuple[Engine, ChainEffect, Probe]:
@@ -322,19 +330,29 @@ class Session:
             raise InputError("there is no such trajectory any more")
         return self.trajectories[id]
 
+    def keep_gestures(self, keeper: GestureKeeper) -> None:
+        """Keep recordings from now on, and bring back what earlier sessions left."""
+        for gesture in keeper.read(lambda: next(self.ids)):
+            self.gestures[gesture.id] = gesture
+        numbers = [re.match(r"Gesture (\d{1,9})\b", gesture.name) for gesture in self.gestures.values()]
+        self._gesture_count = itertools.count(1 + max((int(found[1]) for found in numbers if found), default=0))
+        self.keeper = keeper
+
     def gesture(self, id: int) -> Gesture:
         """Raises InputError if there is none of that number."""
         if id not in self.gestures:
             raise InputError("there is no such gesture any more")
         return self.gestures[id]
 
-    def reference(self, instrument: Instrument) -> InstrumentReference | None:
-        """What a project says of an instrument; None for the built-in one. One that was never saved goes into the
-        project as it is now.
+    def reference(self, instrument: Instrument | InstrumentReference | None) -> InstrumentReference | None:
+        """What a project says of an instrument (or said, when a gesture was kept); None for the built-in one. One that
+        was never saved goes into the project as it is now.
 
         Raises:
             InputError: it is too large for that.
         """
+        if not isinstance(instrument, Instrument):
+            return instrument
         if instrument in self.files:
             path = self.files[instrument]
             return InstrumentReference.of(path) if path is not None else None
@@ -481,7 +499,19 @@ class Session:
         self._engine.reset()
         self._probe.take()
         loops = b"" if self._chain.untouched else self._chain.to_bytes()
-        self._recording = _Recording(self._bpm, loops, self._engine.latency)
+        self._recording = _Recording(f"Gesture {next(self._gesture_count)}", self._bpm, loops, self._engine.latency)
+        if self.keeper is not None:
+            channels = self.instrument.autoencoder.channels
+            begun = Begun(
+                self._recording.name,
+                self.instrument,
+                self._bpm,
+                self.sample_rate,
+                channels,
+                self._engine.latency,
+                loops,
+            )
+            self.keeper.begin(begun)
         self.on_change("recording")
 
     def _keep(self, frames: list[Played], audio: Audio) -> None:
@@ -491,18 +521,32 @@ class Session:
         recording.frames += frames
         recording.audio.append(audio)
         recording.samples += audio.shape[1]
+        if self.keeper is not None:
+            self.keeper.add(frames, audio)
         if recording.samples > LONGEST_RECORDING_S * self.sample_rate:
             self._end_recording()
 
     def _end_recording(self) -> None:
         recording, self._recording = self._recording, None
-        if recording is None or not recording.frames:
+        if recording is None:
+            return
+        if not recording.frames:
+            if self.keeper is not None:
+                self.keeper.end(None)
             return
         audio = np.concatenate(recording.audio, axis=1)[:, recording.latency :]
         id = next(self.ids)
-        name = f"Gesture {next(self._gesture_count)}"
+        if self.keeper is not None:
+            self.keeper.end(id)
         self.gestures[id] = Gesture.of(
-            id, name, self.instrument, recording.bpm, recording.frames, audio, self.sample_rate, recording.loops
+            id,
+            recording.name,
+            self.instrument,
+            recording.bpm,
+            recording.frames,
+            audio,
+            self.sample_rate,
+            recording.loops,
         )
         self.on_change("gestures")
 

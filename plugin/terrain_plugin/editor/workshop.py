@@ -19,7 +19,7 @@ from terrain_core.instrument import Instrument
 from terrain_core.layouts import CYCLES_PER_POINT, SQUARE, layout
 from terrain_core.sound_map import SoundMap
 from terrain_core.terrain import Terrain
-from terrain_core.trajectories import LatentTrajectory, arc_lengths, freehand, polyline
+from terrain_core.trajectories import LatentTrajectory, arc_lengths, bezier, freehand, polyline
 from terrain_plugin.editor import workshop_process
 
 MOST_STEPS: Final = 200
@@ -33,7 +33,22 @@ CURVE: Final = 2000
 """Points of the loss curve that are kept."""
 
 Points = NDArray[np.float64]
-Paths = dict[int, Points]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A sound's path.
+
+    Attributes:
+        points: shape (frames, 2), in the unit square.
+        controls: shape (3 · segments + 1, 2), what it was drawn by if that is a Bézier curve: see `bezier`.
+    """
+
+    points: Points
+    controls: Points | None = None
+
+
+Paths = dict[int, Drawn]
 
 
 @dataclass(frozen=True)
@@ -138,7 +153,7 @@ class Workshop:
             low, high = places.bounds.T
             self._remember()
             self._paths = {
-                sound.id: (path.points - low) / (high - low)
+                sound.id: Drawn((path.points - low) / (high - low))
                 for sound, path in zip(sounds, places.trajectories, strict=True)
             }
         self.on_change()
@@ -146,26 +161,41 @@ class Workshop:
     def draw(self, id: int, points: list[tuple[float, float]], *, by_hand: bool) -> None:
         """A sound's path anew: the corners of a polyline, or as a hand drew it."""
         with self._lock:
-            sound = self._sound(id)
-            if sound.latents is None:
-                raise InputError(f"{sound.name} is not encoded yet")
-            count = len(sound.latents)
+            sound, count = self._drawable(id)
             corners = np.array(points, np.float64)
             if len(corners) == 1 or not arc_lengths(corners)[-1]:
                 path = np.repeat(corners[:1], count, axis=0)
             else:
                 path = (freehand if by_hand else polyline)(sound.name, corners, points=count).points
             self._remember()
-            self._paths = {**self._paths, id: np.clip(path, 0, 1)}
+            self._paths = {**self._paths, id: Drawn(np.clip(path, 0, 1))}
         self.on_change()
+
+    def draw_curve(self, id: int, controls: list[tuple[float, float]]) -> None:
+        """A sound's path anew, as a Bézier curve: anchor, handle, handle, anchor, … It ends at the square's edge."""
+        with self._lock:
+            sound, count = self._drawable(id)
+            points = np.array(controls, np.float64)
+            path = bezier(sound.name, points, points=count).points
+            self._remember()
+            self._paths = {**self._paths, id: Drawn(np.clip(path, 0, 1), points)}
+        self.on_change()
+
+    def _drawable(self, id: int) -> tuple[Sound, int]:
+        """A sound that can have a path, and of how many points."""
+        sound = self._sound(id)
+        if sound.latents is None:
+            raise InputError(f"{sound.name} is not encoded yet")
+        return sound, len(sound.latents)
 
     def move(self, id: int, dx: float, dy: float) -> None:
         """Move a whole path, as far as the square goes."""
         with self._lock:
             path = self._path(id)
-            shift = np.clip([dx, dy], -path.min(axis=0), 1 - path.max(axis=0))
+            shift = np.clip([dx, dy], -path.points.min(axis=0), 1 - path.points.max(axis=0))
+            controls = None if path.controls is None else path.controls + shift
             self._remember()
-            self._paths = {**self._paths, id: path + shift}
+            self._paths = {**self._paths, id: Drawn(path.points + shift, controls)}
         self.on_change()
 
     def remove_path(self, id: int) -> None:
@@ -220,7 +250,7 @@ class Workshop:
 
     def _begin(self, width: int, options: dict[str, Any]) -> Instrument:
         chosen = [
-            (sound, self._paths[sound.id], sound.latents)
+            (sound, self._paths[sound.id].points, sound.latents)
             for sound in self._sounds.values()
             if sound.id in self._paths and sound.latents is not None
         ]
@@ -273,7 +303,7 @@ class Workshop:
                         "name": sound.name,
                         "frames": 0 if sound.latents is None else len(sound.latents),
                         "problem": sound.problem,
-                        "path": _shown(self._paths.get(sound.id)),
+                        **_shown(self._paths.get(sound.id)),
                     }
                     for sound in self._sounds.values()
                 ],
@@ -367,7 +397,7 @@ class Workshop:
             raise InputError("there is no such sound any more")
         return self._sounds[id]
 
-    def _path(self, id: int) -> Points:
+    def _path(self, id: int) -> Drawn:
         if id not in self._paths:
             raise InputError(f"{self._sound(id).name} has no path")
         return self._paths[id]
@@ -386,10 +416,10 @@ def _gauss_scale(chosen: list[tuple[Sound, Points, Latents]]) -> float:
     return min(max(CYCLES_PER_POINT / max(spacing, 1e-6), 0.02), 2.0)
 
 
-def _shown(path: Points | None) -> list[list[float]] | None:
-    """A path as a page draws it: not more points than it can show."""
+def _shown(path: Drawn | None) -> dict[str, Any]:
+    """A path as a page draws it: not more points than it can show, and its handles if it has some."""
     if path is None:
-        return None
-    rows = path[:: max(1, len(path) // SHOWN_POINTS)]
-    shown: list[list[float]] = np.round(rows, 4).tolist()
-    return shown
+        return {"path": None, "controls": None}
+    rows = path.points[:: max(1, len(path.points) // SHOWN_POINTS)]
+    controls = None if path.controls is None else np.round(path.controls, 5).tolist()
+    return {"path": np.round(rows, 4).tolist(), "controls": controls}

@@ -1,6 +1,7 @@
 // The view Build: sounds dropped in, encoded, laid out, drawn; a terrain that grows through them.
 
 import { $, button, css, element, note, rows, typing } from "./dom.js";
+import { Curve } from "./curve.js";
 import { Surface } from "./surface.js";
 
 const COLOURS = ["#ff9d4d", "#5fd39a", "#6db7ff", "#ff8a94", "#ffd166", "#c79bff", "#7ee0e6", "#e9e9e9"];
@@ -11,6 +12,7 @@ export class BuildView {
   #tool = "move";
   #chosen = null;
   #drawing = null;
+  #pen = null;  // the Bézier path that is being drawn, or whose handles are shown
   #moving = null;
   #frame = null;
 
@@ -38,6 +40,10 @@ export class BuildView {
     $("train-on").onclick = () => this.#train(false);
     $("save").onclick = () => connection.send("build_save", { name: $("save-name").value.trim() || "mine" });
     $("files").onchange = () => { this.#upload([...$("files").files]); $("files").value = ""; };
+    $("build-pad").addEventListener("dblclick", () => {  // who plays with a finger has no Enter
+      if (this.#tool === "bezier" && this.#penIsNew) this.#endPen();
+      else if (this.#tool === "polyline") this.#finish(false);
+    });
     this.#acceptDrops();
   }
 
@@ -69,7 +75,24 @@ export class BuildView {
   #use(tool) {
     this.#tool = tool;
     this.#drawing = null;
+    this.#showPen();
     for (const made of document.querySelectorAll("[data-tool]")) made.setAttribute("aria-pressed", made.dataset.tool === tool);
+  }
+
+  // The handles of the chosen sound's path, where it was drawn with some.
+  #showPen() {
+    const controls = this.#state.sounds.find(({ id }) => id === this.#chosen)?.controls;
+    const corner = this.#pen?.corners.indexOf(this.#pen.chosen) ?? -1;
+    this.#pen = this.#tool === "bezier" && controls ? Curve.of(controls) : null;
+    if (this.#pen) this.#pen.chosen = this.#pen.corners[corner] ?? null;
+    this.#penIsNew = !this.#pen;
+  }
+
+  #penIsNew = true;
+  #endPen() {
+    if (!this.#pen || this.#chosen === null || this.#pen.corners.length < 2) return;
+    this.#penIsNew = false;
+    this.connection.send("build_curve", { id: this.#chosen, controls: this.#pen.controls });
   }
 
   key(event) {
@@ -79,10 +102,12 @@ export class BuildView {
       return true;
     }
     if (event.ctrlKey || event.metaKey || event.altKey) return false;
+    if (event.key === "Enter" && this.#tool === "bezier" && this.#pen) { this.#endPen(); return true; }
+    if (event.key === "Delete" && this.#pen?.remove()) { if (!this.#penIsNew) this.#endPen(); return true; }
     if (event.key === "Enter" && this.#drawing && this.#tool === "polyline") { this.#finish(false); return true; }
-    if (event.key === "Escape") { this.#drawing = this.#moving = null; return true; }
+    if (event.key === "Escape") { this.#drawing = this.#moving = null; this.#showPen(); return true; }
     if (event.key === "Delete" && this.#chosen !== null) { this.connection.send("build_remove_path", { id: this.#chosen }); return true; }
-    const tools = { v: "move", f: "freehand", l: "polyline", p: "play" }, tool = tools[event.key.toLowerCase()];
+    const tools = { v: "move", f: "freehand", l: "polyline", b: "bezier", p: "play" }, tool = tools[event.key.toLowerCase()];
     if (tool) { this.#use(tool); return true; }
     const step = event.shiftKey ? 0.05 : 0.01;
     const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
@@ -115,10 +140,15 @@ export class BuildView {
       return;
     }
     if (kind === "down" && this.#chosen === null) { note("Choose a sound in the list first."); return; }
+    if (tool === "bezier") {
+      if (kind === "down") { this.#pen ??= new Curve(); this.#pen.down(point, this.surface, event.altKey); }
+      else if (kind === "move") this.#pen?.move(point);
+      else if (this.#pen?.up() && !this.#penIsNew) this.#endPen();
+      return;
+    }
     if (tool === "polyline") {
       if (kind === "down") {
         this.#drawing = [...(this.#drawing ?? []), [point.x, point.y]];
-        if (event.detail > 1) this.#finish(false);
       }
       return;
     }
@@ -140,7 +170,10 @@ export class BuildView {
   }
 
   #take(state) {
+    const before = this.#state.sounds.find(({ id }) => id === this.#chosen)?.controls;
     this.#state = state;
+    const now = state.sounds.find(({ id }) => id === this.#chosen)?.controls;
+    if (JSON.stringify(before) !== JSON.stringify(now)) this.#showPen();  // drawn, undone, or drawn on another page
     if (this.#chosen !== null && !state.sounds.some(({ id }) => id === this.#chosen)) this.#chosen = null;
     const busy = state.stage !== "idle";
     $("stage").textContent = state.stage === "encoding" ? `Encoding ${state.what} (${state.done + 1} of ${state.total})`
@@ -166,7 +199,7 @@ export class BuildView {
       const { id, name, frames, problem, path } = sound;
       const text = problem || (frames ? `${frames} frames${path ? "" : ", no path"}` : "not encoded");
       return element("li", {},
-        button(name, `Choose ${name}`, () => { this.#chosen = id; this.#list(); }, { className: id === this.#chosen ? "grow chosen" : "grow", "aria-pressed": String(id === this.#chosen) }),
+        button(name, `Choose ${name}`, () => { this.#chosen = id; this.#showPen(); this.#list(); }, { className: id === this.#chosen ? "grow chosen" : "grow", "aria-pressed": String(id === this.#chosen) }),
         element("span", { className: problem ? "bad" : "number", textContent: text }),
         button("No path", `Remove the path of ${name}`, () => this.connection.send("build_remove_path", { id }), { disabled: !path }),
         button("×", `Remove ${name}`, () => this.connection.send("build_remove", { id })));
@@ -212,6 +245,7 @@ export class BuildView {
       surface.path(g, this.#drawing);
       for (const [x, y] of this.#tool === "polyline" ? this.#drawing : []) surface.ring(g, x, y, 4 * ratio, "#fff", true);
     }
+    if (this.#tool === "bezier") this.#pen?.draw(g, surface, ratio);
     if (this.#frame && this.#tool === "play") surface.ring(g, this.#frame.x, this.#frame.y, 7 * ratio, "#ff7a1a", true);
   }
 }

@@ -131,7 +131,7 @@ const KEYS = [
   ["A", "Sound in this page"], ["Space", "Start or stop the song"], ["Home", "To beat 0"], ["G", "Record a gesture"], ["?", "These keys"],
   ["Arrows", "On the pad: move; Shift: further"], ["Page Up, Page Down", "On the pad: press"],
   ["1 … 9", "Loops: choose"], ...LOOP_KEYS,
-  ["V F L P", "Build: move, freehand, polyline, play"], ["Enter, Escape", "Build: end a polyline, leave it"], ["Delete", "Build: remove a path"], ["Ctrl+Z, Ctrl+Y", "Build: undo, redo"],
+  ["V F L B P", "Build: move, freehand, polyline, Bézier, play"], ["Enter, Escape", "Build: end a path, leave it"], ["Delete", "Build: remove a corner of a Bézier path, or a path"], ["Ctrl+Z, Ctrl+Y", "Build: undo, redo"],
 ];
 $("keys-list").append(...KEYS.flatMap(([key, text]) => [element("dt", { textContent: key }), element("dd", { textContent: text })]));
 
