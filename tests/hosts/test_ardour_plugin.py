@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 
 from terrain_core.engine import render_batch
@@ -16,6 +18,7 @@ from terrain_core.tempo import TempoMap
 from terrain_plugin import binaries
 from terrain_plugin.shipped import DEFAULT_INSTRUMENT
 from tests.hosts.ardour import BEFORE_START, Ardour, ArdoursBeats, ByArdour, set_session_range
+from tests.hosts.doors import Caller, doors
 
 RATE, SECONDS = 44100, 6.0
 TEMPO = TempoMap.constant(120)
@@ -66,6 +69,38 @@ def lane_script(key: str, lane: Lane) -> str:
 
 def index_of(key: str) -> int:
     return next(index for index, parameter in enumerate(PARAMETERS) if parameter.key == key)
+
+
+LIVE = """
+local s = create_session("{folder}", "terrain", {rate})
+local track = s:new_audio_track(2, 2, nil, 1, "Länge", 0, ARDOUR.TrackMode.Normal, true):front()
+local p = ARDOUR.LuaAPI.new_plugin(s, "Latent Terrain", ARDOUR.PluginType.VST3, "")
+track:add_processor_by_index(p, 0, nil, true)
+s:request_roll(ARDOUR.TransportRequestSource.TRS_UI)
+while not io.open("{done}") do ARDOUR.LuaAPI.usleep(50000) end
+close_session()
+"""
+
+
+@pytest.mark.slow
+def test_a_live_session_is_named_by_its_track_and_plays_what_is_drawn(tmp_path: Path) -> None:
+    ardour = Ardour(tmp_path)
+    ardour.install_vst3(binaries.vst3_path())
+    done = tmp_path / "done"
+    script = LIVE.format(folder=tmp_path / "session", rate=RATE, done=done)
+    session = threading.Thread(target=ardour.lua, args=(script,))
+    session.start()
+    try:
+        with Caller(doors(1)[0]) as caller:
+            assert caller.hear("hello", lambda hello: hello["track"] != "")["track"] == "Länge"
+            assert caller.hello["host"] == "Ardour"
+            caller.say(type="watch", on=True)
+            caller.hear("frame", lambda frame: frame.get("transport", {}).get("playing") is True)
+            caller.touch(("begin", "x"), ("value", "x", 0.25), ("value", "x", 0.75), ("end", "x"))
+            caller.hear("frame", lambda frame: frame["x"] == 0.75)
+    finally:
+        done.touch()
+        session.join()
 
 
 def test_an_exported_session_is_the_batch_render(tmp_path: Path) -> None:

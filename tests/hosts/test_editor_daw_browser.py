@@ -137,8 +137,11 @@ def test_what_is_drawn_reaches_the_host_and_what_the_host_plays_the_page(context
         bass.touches.clear()
         page.mouse.move(*place(page, "#pad", 0.5, 0.5))
         page.mouse.down()
+        for turn in np.linspace(0, 5, 60):
+            page.mouse.move(*place(page, "#pad", 0.5 + 0.07 * turn * np.cos(turn), 0.5 + 0.07 * turn * np.sin(turn)))
         page.mouse.move(*place(page, "#pad", 0.6, 0.4))
         until(page, next_frame("Math.abs(f.x - 0.6) < 0.01"))
+        page.evaluate("document.querySelector('#view-play .side').scrollTop = 0")
         keep(page, "daw")
         page.mouse.up()
         until(page, next_frame("f.x === 0.125"))

@@ -54,7 +54,7 @@ export class PlayView {
     const low = latent_mean[n] - SPREAD * latent_std[n], high = latent_mean[n] + SPREAD * latent_std[n];
     const send = (value) => this.connection.send("lock", { latent: n, value: Number(value) });
     const lock = element("input", {
-      type: "checkbox", hidden: this.plugin, "aria-label": `Lock latent ${n + 1}`,
+      type: "checkbox", disabled: this.plugin, "aria-label": `Lock latent ${n + 1}`,
       onchange: () => lock.checked ? this.connection.send("lock", { latent: n }) : this.connection.send("unlock", { latent: n }),
     });
     const slider = element("input", { type: "range", min: low, max: high, step: (high - low) / 1000, disabled: this.plugin, "aria-label": `Latent ${n + 1}`, oninput: () => send(slider.value) });
