@@ -427,8 +427,8 @@ def test_corners_with_two_handles_are_drawn_pulled_and_taken_out(context, server
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_ten_minutes_of_sound_have_no_gap(context, server):
-    """Counted in the worklet. A machine that has other work than this loses some, and the test then says how many: what
-    must not be is a block that was made and not played, or a gap that nobody counted.
+    """Counted in the worklet. Gaps of a machine that has more work than it can do are its own: they are told, and what
+    must hold then is only that each is counted.
     """
     faults: list[str] = []
     page = opened(context, server, faults)
@@ -446,9 +446,9 @@ def test_ten_minutes_of_sound_have_no_gap(context, server):
     load = os.getloadavg()[0]
     measured(f"ten minutes: {seconds:.0f} s, {played:.1f} s of sound, {counted}, load {load:.1f}")
     print(f"{seconds:.0f} s, {played:.1f} s of sound, {counted}, load {load:.1f} on {os.cpu_count()} cores")
-    assert counted["missed"] == 0, "every block that was made came into the page"
-    if load < (os.cpu_count() or 1) / 2:
-        assert counted["gaps"] == 0
+    assert counted["gaps"] > 0 or played > 0.99 * seconds, "what was not played is a gap that is counted"
+    if load < (os.cpu_count() or 1):
+        assert counted == {"gaps": 0, "dropped": 0, "missed": 0}
         assert played == pytest.approx(seconds, rel=0.002)
     assert not faults
 

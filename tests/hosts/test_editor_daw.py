@@ -91,6 +91,8 @@ def test_who_may_not_is_refused(guarded: EditorServer) -> None:
         '{"type": "transport", "playing": false}',
         '{"type": "record", "on": true}',
         '{"type": "lock", "latent": 0}',
+        '{"type": "trajectory_play", "id": 1}',
+        '{"type": "gesture_trajectory", "id": 1}',
     ],
 )
 def test_what_makes_no_sense_is_answered_with_a_sentence(message: str, guarded: EditorServer) -> None:

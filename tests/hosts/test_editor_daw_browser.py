@@ -148,6 +148,27 @@ def test_what_is_drawn_reaches_the_host_and_what_the_host_plays_the_page(context
         assert stroke(bass, X)[0] == [GESTURE_BEGIN, PARAM_VALUE, GESTURE_END]
         assert daw.loudest > 1e-3
 
+        # A trajectory plays the host's parameters, until it is stopped.
+        daw.automation[bass] = {}
+        show(page, "paths")
+        assert not page.is_visible("#gestures")
+        page.fill("#path-name", "Stroke")
+        drag(page, "#path-pad", [(0.1 + 0.08 * n, 0.9 - 0.08 * n) for n in range(11)])
+        until(page, "terrain.state.trajectories.length === 1")
+        bass.touches.clear()
+        page.fill("#path-seconds", "1")
+        page.click("#paths li button:text-is('Play')")
+        until(page, "terrain.state.playback !== null")
+        assert heard(lambda: len(stroke(bass, X)[1]) > 40)
+        assert bass.touched == {X, Y}
+        page.click("#path-stop")
+        assert heard(lambda: not bass.touched)
+        (kinds, xs), (_, ys) = stroke(bass, X), stroke(bass, Y)
+        assert kinds == [GESTURE_BEGIN, PARAM_VALUE, GESTURE_END]
+        assert np.ptp(xs) > 0.1
+        np.testing.assert_allclose(np.add(xs, ys), 1, atol=0.02)
+        until(page, "terrain.state.playback === null")
+
         # Loops go by the loop parameters.
         bass.touches.clear()
         show(page, "loops")
@@ -215,7 +236,7 @@ def test_nothing_keeps_anybody_out_of_a_daws_page(browser, server, lead_and_bass
     faults: list[str] = []
     with Daw(*lead_and_bass):
         page = opened(made, server, faults)
-        for view in ("play", "loops", "map"):
+        for view in ("play", "loops", "paths", "map"):
             show(page, view)
             found = Axe().run(page).response
             serious = [v for v in found["violations"] if v["impact"] in ("serious", "critical")]

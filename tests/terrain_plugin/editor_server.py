@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ class EditorServer:
 
     def __init__(self, library: Path | None, *arguments: object, port: int = 0) -> None:
         self.library = library
+        self._data = tempfile.TemporaryDirectory()  # `terrain edit`'s library
         self.rest = ""  # what it said until its end
         options = ["--no-browser", "--port", str(port), *map(str, arguments)]
         command = ["edit"] if library is None else ["play", "--library", str(library)]
@@ -35,7 +37,7 @@ class EditorServer:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "XDG_DATA_HOME": self._data.name},
         )
         assert self.process.stdout is not None
         self.said = self.process.stdout.readline()
@@ -94,6 +96,7 @@ class EditorServer:
         finally:
             self.process.kill()
             self.process.stdout.close()
+            self._data.cleanup()
 
 
 @contextmanager

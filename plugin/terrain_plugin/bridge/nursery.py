@@ -93,7 +93,7 @@ class Nursery:
 
     def _obey(self, message: Received, inherited: tuple[int, ...]) -> None:
         if message.type == Message.EDIT:
-            self._open_editor(message.record(SPAWNED_RECORD)["instance"])
+            self._open_editor(message)
             return
         if message.type != Message.SPAWN:
             log.error("message %d is not for the nursery", message.type)
@@ -123,9 +123,10 @@ class Nursery:
         self._instances[pid] = instance
         self._connection.send(Message.SPAWNED, SPAWNED_RECORD.struct.pack(instance, pid))
 
-    def _open_editor(self, instance: int) -> None:
+    def _open_editor(self, message: Received) -> None:
         """Open the page on an instance: a process of its own, which outlives the host if somebody still looks."""
         try:
+            instance = message.record(SPAWNED_RECORD)["instance"]
             subprocess.Popen(
                 [
                     sys.executable,
@@ -141,7 +142,7 @@ class Nursery:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        except OSError as error:
+        except (OSError, InputError) as error:
             log.error("the editor cannot be opened (%s)", error)
 
     def _key(self, instance: int) -> str:

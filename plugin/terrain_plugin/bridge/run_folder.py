@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 import tempfile
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from terrain_core.errors import FileError
+from terrain_core.errors import FileError, InputError
 
 LONGEST_ADDRESS: Final = 100
 """Bytes of a socket's path; Linux takes 107, macOS 103."""
@@ -35,6 +36,8 @@ def run_folder() -> Path:
     Raises:
         FileError: it cannot be made, or somebody else has made it.
     """
+    if sys.platform == "win32":
+        raise InputError("plugins cannot be edited on Windows: there is none for it yet")
     given = os.environ.get("XDG_RUNTIME_DIR", "")
     uid = os.getuid()
     folder = Path(given) / "latent-terrain" if given.startswith("/") else _in_temporary(uid)

@@ -5,6 +5,7 @@ Heavy imports stand inside the command, so that `terrain --help` is there at onc
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,6 +24,9 @@ def edit(
         typer.Option(metavar="KEY", help="Which plugin to begin with, as --list names it.", show_default=False),
     ] = None,
     list_: Annotated[bool, typer.Option("--list", help="List the plugins that run, and end.")] = False,
+    library: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where trajectories are kept.", show_default=False)
+    ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
     from_plugin: Annotated[bool, typer.Option("--from-plugin", hidden=True)] = False,
 ) -> None:
@@ -41,4 +45,6 @@ def edit(
     if list_:
         plugin_command.print_list()
         return
-    plugin_command.edit(port=port, lan=lan, instance=instance, browser=browser, from_plugin=from_plugin)
+    plugin_command.edit(
+        port=port, lan=lan, instance=instance, browser=browser, from_plugin=from_plugin, library=library
+    )

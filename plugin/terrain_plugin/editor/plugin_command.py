@@ -25,7 +25,9 @@ ALONE_S: Final = 60.0
 """A server that a plugin has started ends when there has been no page for so long."""
 
 
-def edit(*, port: int, lan: bool, instance: str | None, browser: bool, from_plugin: bool) -> None:
+def edit(
+    *, port: int, lan: bool, instance: str | None, browser: bool, from_plugin: bool, library: Path | None = None
+) -> None:
     """Serve the page until Ctrl-C; where a server runs already, open its page and end.
 
     Raises:
@@ -43,6 +45,7 @@ def edit(*, port: int, lan: bool, instance: str | None, browser: bool, from_plug
 
     from terrain_plugin.editor import server
     from terrain_plugin.editor.guard import new_token
+    from terrain_plugin.editor.library import Library, default_folder
     from terrain_plugin.editor.plugin_server import PluginEditor
 
     threadpoolctl.threadpool_limits(1, "blas")  # pictures are drawn beside players
@@ -66,7 +69,7 @@ def edit(*, port: int, lan: bool, instance: str | None, browser: bool, from_plug
         print("Anyone in this network who has this address can play, and read what goes over it.", flush=True)
     print("Ctrl-C ends it.", flush=True)
     here = f"http://127.0.0.1:{found}/?token={token}"
-    editor = PluginEditor(instance)
+    editor = PluginEditor(Library(library or default_folder()), instance)
 
     def alone() -> bool:
         return from_plugin and time.monotonic() - editor.left > ALONE_S

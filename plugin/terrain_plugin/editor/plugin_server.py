@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import time
 from collections import deque
@@ -20,7 +21,9 @@ from terrain_core.looper.looper import Action
 from terrain_core.parameters import DEFAULTS, PARAMETERS
 from terrain_core.pictures import View, sample_terrain
 from terrain_plugin.editor.instances import Instance, Instances, Row
+from terrain_plugin.editor.library import Library
 from terrain_plugin.editor.messages import Ask
+from terrain_plugin.editor.motion import Playback, Trajectory, Way
 from terrain_plugin.editor.pages import (
     FRAMES_WAITING,
     PICTURES,
@@ -33,6 +36,7 @@ from terrain_plugin.editor.pages import (
     sentence,
     table_row,
 )
+from terrain_plugin.editor.trajectory_shelf import TrajectoryShelf
 from terrain_plugin.editor.workshop_process import SHOWN_LATENTS
 from terrain_plugin.instrument_shelf import InstrumentShelf, loopers_of
 
@@ -44,6 +48,9 @@ ACTION_FRAMES: Final = 2
 
 ACTION_PATIENCE_S: Final = 0.5
 """For those frames: a host that does not process makes none."""
+
+STEP_S: Final = 1 / 60
+"""Between two places of a trajectory that plays."""
 
 SEQUENCES: Final = 1024
 """Pointer events whose return is waited for."""
@@ -69,6 +76,22 @@ class Looked:
         self.loading: asyncio.Task[None] | None = None
         self.actions: asyncio.Queue[tuple[int, int]] = asyncio.Queue(64)
         self.acting: asyncio.Task[None] | None = None
+        self.playback: Playback | None = None
+        self.moving: asyncio.Task[None] | None = None
+        self._beat, self._beat_at = 0.0, 0.0
+
+    def hear_frame(self, frame: dict[str, Any], now: float) -> None:
+        """Take in what a frame says, and put the pointer's number into it."""
+        self.frames += 1
+        self.parameters.update(frame.get("parameters", {}))
+        self.transport = frame.get("transport", self.transport)
+        self._beat, self._beat_at = frame["beat"], now
+        frame["seq"] = self.returned(frame["x"], frame["y"])
+
+    def beat(self, now: float) -> float:
+        """The song's beat, which goes on between two frames."""
+        bpm = self.transport.get("bpm") if self.transport.get("playing") else 0
+        return self._beat + (now - self._beat_at) * (bpm or 0) / 60
 
     def touch(self, page: Page, values: Mapping[str, float], *, held: bool) -> None:
         """Move parameters; their gestures begin if they have not, and end unless they are held."""
@@ -111,9 +134,10 @@ class Looked:
 class PluginEditor(Pages):
     """The pages, and the plugins that they look at."""
 
-    def __init__(self, chosen: str | None = None) -> None:
+    def __init__(self, library: Library, chosen: str | None = None) -> None:
         """
         Args:
+            library: where trajectories are kept.
             chosen: the key of the instance that a new page shows; None: the first one.
         """
         super().__init__()
@@ -122,6 +146,8 @@ class PluginEditor(Pages):
         self._chosen: dict[Page, str] = {}
         self._looked: dict[str, Looked] = {}
         self._shelf = InstrumentShelf()
+        self._trajectories: dict[int, Trajectory] = {}
+        self._paths = TrajectoryShelf(library, itertools.count(1), self._trajectories)
         self._tasks: set[asyncio.Task[None]] = set()
         self.left = time.monotonic()
         """When the last page left; infinity while there is one."""
@@ -198,7 +224,7 @@ class PluginEditor(Pages):
         looked.pages.discard(page)
         if not looked.pages:
             looked.instance.say(type="watch", on=False)
-            for task in (looked.loading, looked.acting):
+            for task in (looked.loading, looked.acting, looked.moving):
                 if task is not None:
                     task.cancel()
             del self._looked[key]
@@ -232,10 +258,7 @@ class PluginEditor(Pages):
             case "hello":
                 self._begin(looked)
             case "frame":
-                looked.frames += 1
-                looked.parameters.update(message.get("parameters", {}))
-                looked.transport = message.get("transport", looked.transport)
-                message["seq"] = looked.returned(message["x"], message["y"])
+                looked.hear_frame(message, time.monotonic())
                 text = as_json(message)
                 for page in looked.pages:
                     page.send(text, room=WAITING - FRAMES_WAITING)
@@ -267,12 +290,19 @@ class PluginEditor(Pages):
     def _show_all(self, looked: Looked) -> None:
         if looked.playing is None:
             return
-        state, places = as_json(self._state(looked, looked.playing)), as_json(map_message(looked.playing.sound_map))
+        self._show_state(looked)
+        places = as_json(map_message(looked.playing.sound_map))
         for page in looked.pages:
-            page.send(state)
             page.send(places)
             if looked.picture:
                 page.send(looked.picture)
+
+    def _show_state(self, looked: Looked) -> None:
+        if looked.playing is None:
+            return
+        state = as_json(self._state(looked, looked.playing))
+        for page in looked.pages:
+            page.send(state)
 
     def _state(self, looked: Looked, instrument: Instrument) -> dict[str, Any]:
         autoencoder = instrument.autoencoder
@@ -292,9 +322,9 @@ class PluginEditor(Pages):
             "transport": looked.transport,
             "cursor_glide": 0.0,
             "recording": False,
-            "playback": None,
+            "playback": looked.playback.trajectory.id if looked.playback else None,
             "gestures": [],
-            "trajectories": [],
+            "trajectories": [trajectory.as_json() for trajectory in self._trajectories.values()],
             "library": [],
             "pages": len(looked.pages),
         }
@@ -329,6 +359,13 @@ class PluginEditor(Pages):
                     looked.touch(page, looked.playing.preset(ask["name"]), held=False)
             case "loop":
                 self._loop_action(page, looked, ask["slot"], ask["action"])
+            case "trajectory_play":
+                self._play(looked, ask)
+            case "trajectory_stop":
+                looked.playback = None
+            case _ if self._paths.do(ask):
+                for each in self._looked.values():
+                    self._show_state(each)
             case _:
                 raise InputError("that is for `terrain play`: here the DAW plays, and the page moves its parameters")
 
@@ -339,6 +376,7 @@ class PluginEditor(Pages):
         return self._looked[key]
 
     def _point(self, page: Page, looked: Looked, ask: Ask) -> None:
+        looked.playback = None  # the hand takes over
         values = {"x": ask["x"], "y": ask["y"]}
         if ask["pressure"] is not None:
             values["pressure"] = ask["pressure"]
@@ -346,6 +384,35 @@ class PluginEditor(Pages):
         looked.touch(page, values, held=ask["held"])
         if not ask["held"]:
             looked.let_go(page, HAND)
+
+    def _play(self, looked: Looked, ask: Ask) -> None:
+        """Play a trajectory, or go on with it in another way: X and Y are held as long as it plays."""
+        way = Way(ask["mode"], ask["seconds"], ask["beats"], ask["speed"], ask["reverse"])
+        trajectory, now = self._paths[ask["id"]], time.monotonic()
+        playing = looked.playback
+        if playing is not None and playing.trajectory is trajectory and not playing.ended(now, looked.beat(now)):
+            playing.change(way, now, looked.beat(now))
+        else:
+            looked.playback = Playback(trajectory, way, now, looked.beat(now))
+        if looked.moving is None or looked.moving.done():
+            looked.moving = self._spawn(self._move(looked))
+        self._show_state(looked)
+
+    async def _move(self, looked: Looked) -> None:
+        hand = Page()
+        try:
+            while (playback := looked.playback) is not None and looked.instance.editable:
+                now = time.monotonic()
+                beat = looked.beat(now)
+                x, y = playback.at(now, beat)
+                looked.touch(hand, {"x": x, "y": y}, held=True)
+                if playback.ended(now, beat) and looked.playback is playback:
+                    break
+                await asyncio.sleep(STEP_S)
+        finally:
+            looked.playback = None
+            looked.let_go(hand)
+            self._show_state(looked)
 
     def _loop_action(self, page: Page, looked: Looked, slot: int, action: str) -> None:
         if slot > len(looked.loops):

@@ -32,7 +32,7 @@ from terrain_plugin.editor.gesture_keeper import MOST_KEPT, GestureKeeper
 from terrain_plugin.editor.gestures import FORMATS
 from terrain_plugin.editor.library import LARGEST_SOUND, Library, plain_name
 from terrain_plugin.editor.messages import Ask
-from terrain_plugin.editor.motion import Trajectory, Way
+from terrain_plugin.editor.motion import Way
 from terrain_plugin.editor.pages import (
     FRAMES_WAITING,
     MOST_PAGES,
@@ -48,6 +48,7 @@ from terrain_plugin.editor.pages import (
     table_row,
 )
 from terrain_plugin.editor.session import Session
+from terrain_plugin.editor.trajectory_shelf import TrajectoryShelf
 from terrain_plugin.editor.workshop import Workshop
 from terrain_plugin.editor.workshop_process import SHOWN_LATENTS
 from terrain_plugin.shipped import DEFAULT_INSTRUMENT
@@ -60,8 +61,6 @@ SOUND_WAITING: Final = 40
 BUILT_IN: Final = "built-in"
 """What the page calls the instrument that comes with the program."""
 
-TRAJECTORIES: Final = "trajectories.json"
-MOST_TRAJECTORIES: Final = 256
 SOUND_HEAD: Final = struct.Struct("<II")
 """Before a block of sound: its number, and how many channels; then float32 samples, channel by channel."""
 
@@ -90,7 +89,7 @@ class Editor(Pages):
         self._stage = ""
         self._painting: set[asyncio.Task[None]] = set()
         self._uploading = asyncio.Lock()
-        self._read_trajectories()
+        self._trajectories = TrajectoryShelf(library, session.ids, session.trajectories)
         self._keeper = GestureKeeper(library.gestures, session.reference)
         session.keep_gestures(self._keeper)
 
@@ -279,6 +278,9 @@ class Editor(Pages):
     def _paths(self, ask: Ask) -> None:
         """Trajectories and gestures."""
         session = self.session
+        if self._trajectories.do(ask):
+            self._tell(self._state())
+            return
         match ask.kind:
             case "trajectory_play":
                 way = Way(ask["mode"], ask["seconds"], ask["beats"], ask["speed"], ask["reverse"])
@@ -287,19 +289,9 @@ class Editor(Pages):
             case "trajectory_stop":
                 session.stop_trajectory()
                 return
-            case "trajectory_add":
-                self._add_trajectory(ask["name"], np.array(ask["points"], np.float64))
-            case "trajectory_rename":
-                old = session.trajectory(ask["id"])
-                session.trajectories[old.id] = Trajectory(old.id, ask["name"], old.points)
-            case "trajectory_redraw":
-                old = session.trajectory(ask["id"])
-                session.trajectories[old.id] = Trajectory(old.id, old.name, np.array(ask["points"], np.float64))
-            case "trajectory_delete":
-                del session.trajectories[session.trajectory(ask["id"]).id]
             case "gesture_trajectory":
                 gesture = session.gesture(ask["id"])
-                self._add_trajectory(gesture.name, gesture.path())
+                self._trajectories.add(gesture.name, gesture.path())
             case "gesture_rename":
                 from dataclasses import replace
 
@@ -309,25 +301,7 @@ class Editor(Pages):
             case "gesture_delete":
                 del session.gestures[session.gesture(ask["id"]).id]
                 self._keeper.delete(ask["id"])
-        if ask.kind.startswith("trajectory") or ask.kind == "gesture_trajectory":
-            self._write_trajectories()
         self._tell(self._state())
-
-    def _add_trajectory(self, name: str, points: NDArray[np.float64]) -> None:
-        if len(self.session.trajectories) >= MOST_TRAJECTORIES:
-            raise InputError(f"there are {MOST_TRAJECTORIES} trajectories: delete one first")
-        id = next(self.session.ids)
-        self.session.trajectories[id] = Trajectory(id, name, points)
-
-    def _read_trajectories(self) -> None:
-        rows = self.library.read_json(TRAJECTORIES)
-        for row in rows if isinstance(rows, list) else []:
-            with contextlib.suppress(TerrainError, KeyError, TypeError):  # a file that a hand changed
-                self._add_trajectory(messages.NAME(row["name"]), np.array(messages.path(row["points"]), np.float64))
-
-    def _write_trajectories(self) -> None:
-        rows = [trajectory.as_json() for trajectory in self.session.trajectories.values()]
-        self.library.write_json(TRAJECTORIES, [{"name": row["name"], "points": row["points"]} for row in rows])
 
     # --- what goes out --------------------------------------------------------------------------------------------
 
