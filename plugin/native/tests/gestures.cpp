@@ -100,6 +100,12 @@ unsigned long one_round(unsigned seed) {
             open.assign(kHands, false);
         }
     }
+    // More at once than there is room for.
+    for (std::uint32_t index = 0; index < kHands; ++index) {
+        queue.put({index, GestureKind::kBegin, 0.0});
+        for (std::size_t n = 0; n < 2 * GestureQueue::kRoom; ++n)
+            queue.put({index, GestureKind::kValue, put[index] = value += 1.0});
+    }
     queue.put({0, static_cast<GestureKind>(77), 0.0});
     queue.put({terrain::kParameterCount, GestureKind::kBegin, 0.0});
     queue.end_all();
