@@ -8,7 +8,6 @@ import random
 import stat
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,17 +15,19 @@ import dawdreamer
 import pytest
 
 from terrain_core.parameters import by_key
+from terrain_core.plugin_state import InstrumentReference, PluginState
 from terrain_plugin import binaries
 from terrain_plugin.bridge.door import LONGEST_LINE, MOST_EDITORS
 from terrain_plugin.bridge.run_folder import addresses
 from terrain_plugin.clap_host import GESTURE_BEGIN, GESTURE_END, PARAM_VALUE, ClapLibrary, ClapPlugin, ParamValue, Touch
 from terrain_plugin.clap_host import Transport as ClapTransport
+from terrain_plugin.shipped import DRUM_INSTRUMENT
 from tests.hosts.doors import PATIENCE_S, Caller, connected, doors
 from tests.hosts.processes import engines, is_alive, wait_until
 from tests.hosts.vst3_host import OFFLINE, Vst3Library, Vst3Plugin
 
 RATE, BLOCK = 44100.0, 512
-X, Y, LEVEL = (by_key(key).id for key in ("x", "y", "level"))
+X, Y, LEVEL, NOISE = (by_key(key).id for key in ("x", "y", "level", "noise"))
 STROKE = [("begin", "x"), ("value", "x", 0.25), ("value", "x", 0.75), ("end", "x")]
 
 pytestmark = pytest.mark.usefixtures("alone")
@@ -88,6 +89,18 @@ def test_what_the_host_plays_counts_after_it(playing: ClapPlugin, caller: Caller
     assert caller.hear("frame", lambda frame: frame.get("transport") == shown)
 
 
+def test_whole_sounds_have_no_frames_and_are_shown_all_the_same(playing: ClapPlugin, caller: Caller) -> None:
+    drums = InstrumentReference.of(DRUM_INSTRUMENT)
+    assert playing.load(PluginState({}, drums).to_bytes())
+    caller.hear("hello", lambda hello: hello["sha256"] == drums.sha256)
+    caller.say(type="instrument")
+    assert caller.hear("instrument")["path"] == drums.path
+    caller.say(type="watch", on=True)
+    caller.touch(*STROKE)
+    until(playing, lambda: caller.heard("frame", lambda frame: frame["x"] == 0.75))
+    assert caller.hear("frame", lambda frame: frame["x"] == 0.75)["z"] == []
+
+
 def test_a_host_that_does_not_process_is_asked_to_flush(playing: ClapPlugin, caller: Caller) -> None:
     before = playing.requests.flushes
     caller.touch(*STROKE)
@@ -115,6 +128,7 @@ def test_a_host_that_takes_nothing_hears_the_end_and_the_last_value(playing: Cla
     caller.touch(("begin", "level"), ("value", "level", 3.0))
     caller.say(type="instrument")
     caller.hear("instrument")  # all before it has been handed on
+    playing.save()  # and the plugin has heard it
     for _ in range(20):
         playing.process(BLOCK)
     assert not playing.touches
@@ -215,11 +229,14 @@ def test_any_order_of_gestures_leaves_none_open(playing: ClapPlugin) -> None:
                 playing.takes_events = dice.random() < 0.7
                 playing.process(BLOCK)
         for caller in callers:
+            caller.say(type="instrument")
+            caller.hear("instrument")  # all before it has been handed on
             caller.close()
         playing.takes_events = True
-        until(playing, lambda: counts(GESTURE_BEGIN) == counts(GESTURE_END) > 0)
-        time.sleep(0.3)
-        playing.process(BLOCK)
+        playing.touches = [touch for touch in playing.touches if touch.id != NOISE]
+        with Caller(doors(1)[0]) as last:
+            last.touch(("begin", "noise"), ("end", "noise"))
+            until(playing, lambda: Touch(GESTURE_END, NOISE) in playing.touches and not playing.touched)
         assert counts(GESTURE_BEGIN) == counts(GESTURE_END)
     assert counts(PARAM_VALUE) > 10
 
