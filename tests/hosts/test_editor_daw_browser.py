@@ -27,6 +27,7 @@ from tests.hosts.test_editor_browser import (  # noqa: F401
     drag,
     frame,
     keep,
+    measured,
     place,
     show,
     until,
@@ -112,6 +113,13 @@ def test_what_is_drawn_reaches_the_host_and_what_the_host_plays_the_page(context
         assert not lead.touches
         drawn = stroke(bass, X)[1][-1]
         until(page, next_frame(f"Math.abs(f.x - {drawn}) < 1e-4"))
+        latencies = page.evaluate("terrain.latencies")
+        assert latencies
+        median, late = np.percentile(latencies, [50, 99])
+        counted, load = len(latencies), os.getloadavg()[0]
+        measured(
+            f"DAW: pointer to host and back: median {median:.0f} ms, p99 {late:.0f} ms ({counted}), load {load:.0f}"
+        )
 
         # A slider, exact values, keys.
         bass.touches.clear()
