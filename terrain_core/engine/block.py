@@ -125,6 +125,7 @@ class Engine:
             InputError: no such parameter, or not a number; nothing was changed.
         """
         self._controls.set(values)
+        self._player.sources.expect(values)
 
     def reset(self, position: float = 0.0) -> None:
         """Begin a new stream at a song position in seconds, as if freshly made, with parameters as they are. No note
