@@ -24,7 +24,7 @@ BASE_STEPS = 24
 HOLD_DISTANCE = 0.12
 """Nearer than this to a pin, in parts of the map's side, the terrain that was there before is not held."""
 
-MET = 1e-4
+MET = 1e-3
 """What the terrain before misses by less than this, in parts of the latents' spread, needs no hill."""
 
 REPEATS = 300

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from terrain_core.engine import Block, Engine, ParameterPoint
 from terrain_core.instrument import Instrument
+from terrain_core.lanes import Lane
 from terrain_core.parameters import Source, by_key
 from terrain_core.sound_map import TREE_FROM, Blending, SoundMap
 from terrain_plugin.dawdreamer import add_terrain, automate
@@ -18,18 +19,24 @@ from terrain_plugin.shipped import DEFAULT_INSTRUMENT
 from tests.hosts.test_same_audio import LANES, RATE, SAMPLES, SECONDS, TEMPO, ByHost, assert_same, batch
 
 WAYS = {"x": LANES["x"], "y": LANES["y"]}
+TURNED = {"blend_power": Lane([0, 3, 6], [0.5, 6.0, 1.0]), "blend_radius": Lane([0, 2, 6], [0.05, 0.5, 0.2])}
+SWITCHED = {"blend": Lane([0, 1.5, 1.5, 3, 3, 5, 5], [0.0, 0.0, 2.0, 2.0, 1.0, 1.0, 2.0], "hold")}
 MAPS = {
-    "few": (200, Blending(), {}),
-    "many": (TREE_FROM + 500, Blending(power=3.0, radius=0.1), {}),
-    "natural": (200, Blending("natural"), {}),
-    "snap": (200, Blending(), {"snap": 1.0}),
+    "few": (200, Blending(), {}, {}),
+    "many": (TREE_FROM + 500, Blending(power=3.0, radius=0.1), {}, {}),
+    "natural": (200, Blending("natural"), {}, {}),
+    "snap": (200, Blending(), {"snap": 1.0}, {}),
+    "power and radius turned": (TREE_FROM + 500, Blending(), {}, TURNED),
+    "kind switched": (200, Blending(), {}, SWITCHED),
 }
 
 
 @pytest.fixture(params=MAPS)
-def played(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, dict[str, float]]:
-    """An instrument whose map has points of the built-in terrain in any place, and the parameters to play it with."""
-    count, blending, parameters = MAPS[request.param]
+def played(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, dict[str, float], dict[str, Lane]]:
+    """An instrument whose map has points of the built-in terrain in any place, and parameters and lanes to play it
+    with.
+    """
+    count, blending, parameters, lanes = MAPS[request.param]
     instrument = Instrument.load(DEFAULT_INSTRUMENT)
     rng = np.random.default_rng(4)
     assert instrument.terrain is not None
@@ -37,10 +44,12 @@ def played(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, dict[s
     instrument.sound_map = SoundMap(rng.uniform(size=(count, 2)), latents, blending=blending)
     file = tmp_path / "map.terrain"
     instrument.save(file)
-    return file, {"source": float(Source.MAP), **parameters}
+    return file, {"source": float(Source.MAP), **parameters}, {**WAYS, **lanes}
 
 
-def in_blocks(file: Path, parameters: dict[str, float], sizes: list[int]) -> NDArray[np.float32]:
+def in_blocks(
+    file: Path, parameters: dict[str, float], lanes: dict[str, Lane], sizes: list[int]
+) -> NDArray[np.float32]:
     """Blocks of these sizes in turn; each frame's values come as points at its first sample."""
     engine = Engine(Instrument.load(file), RATE, max(sizes), 0)
     engine.set_parameters(parameters)
@@ -53,23 +62,23 @@ def in_blocks(file: Path, parameters: dict[str, float], sizes: list[int]) -> NDA
                 by_key(key).id, offset, float(ByHost(lane).values_at(np.array([(start + offset) / RATE]), TEMPO)[0])
             )
             for offset in offsets
-            for key, lane in WAYS.items()
+            for key, lane in lanes.items()
         ]
         heard.append(engine.process(Block(size, points=points)))
         start, turn = start + size, turn + 1
     return np.concatenate(heard, axis=1)[:, engine.latency : engine.latency + SAMPLES]
 
 
-def test_one_gesture_is_one_sound_everywhere(played: tuple[Path, dict[str, float]]) -> None:
-    file, parameters = played
-    expected = batch({key: ByHost(lane) for key, lane in WAYS.items()}, instrument=file, constants=parameters)
-    whole = in_blocks(file, parameters, [1024])
+def test_one_gesture_is_one_sound_everywhere(played: tuple[Path, dict[str, float], dict[str, Lane]]) -> None:
+    file, parameters, lanes = played
+    expected = batch({key: ByHost(lane) for key, lane in lanes.items()}, instrument=file, constants=parameters)
+    whole = in_blocks(file, parameters, lanes, [1024])
     assert_same(expected, whole)
-    np.testing.assert_array_equal(in_blocks(file, parameters, [1, 333, 64, 2048]), whole)
+    np.testing.assert_array_equal(in_blocks(file, parameters, lanes, [1, 333, 64, 2048]), whole)
 
     engine = daw.RenderEngine(RATE, 512)
     terrain = add_terrain(engine, "terrain", file, parameters=parameters)
-    automate(terrain, WAYS, TEMPO)
+    automate(terrain, lanes, TEMPO)
     engine.load_graph([(terrain, [])])
     engine.render(SECONDS)
     assert_same(expected, np.asarray(engine.get_audio()))
