@@ -80,6 +80,10 @@ class BlendingInTime:
     power: NDArray[np.float64]
     radius: NDArray[np.float64]
 
+    def at(self, rows: NDArray[np.bool_]) -> BlendingInTime:
+        """Of some of the points."""
+        return BlendingInTime(self.natural[rows], self.power[rows], self.radius[rows])
+
 
 class SoundMap:
     """Positions (n, 2) in 0..1 x 0..1 (the plugin's X and Y), latents (n, D), and a name for each sound. Read-only."""
@@ -194,14 +198,23 @@ class SoundMap:
         Returns:
             shape (m, D).
         """
-        natural = self.blending.method == "natural" if blending is None else blending.natural
-        if np.all(natural):
-            return self._blend_naturally(points, neighbours)
-        indices, weights = self.weights(points, neighbours, blending)
-        blended = _mean(weights, self.latents[indices])
-        if np.any(natural):
+        if blending is None:
+            if self.blending.method == "natural":
+                return self._blend_naturally(points, neighbours)
+        elif blending.natural.any():
+            blended = np.empty((len(points), self.latent_size), np.float32)
+            natural, other = blending.natural, ~blending.natural
             blended[natural] = self._blend_naturally(points[natural], neighbours[natural])
-        return blended
+            if other.any():
+                blended[other] = self._blend_by_distance(points[other], neighbours[other], blending.at(other))
+            return blended
+        return self._blend_by_distance(points, neighbours, blending)
+
+    def _blend_by_distance(
+        self, points: NDArray[np.float64], neighbours: NDArray[np.int64], blending: BlendingInTime | None
+    ) -> NDArray[np.float32]:
+        indices, weights = self.weights(points, neighbours, blending)
+        return _mean(weights, self.latents[indices])
 
     def weights(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import dawdreamer as daw
@@ -14,13 +15,14 @@ from terrain_core.instrument import Instrument
 from terrain_core.lanes import Lane
 from terrain_core.parameters import Source, by_key
 from terrain_core.sound_map import TREE_FROM, Blending, SoundMap
+from terrain_core.tempo import TempoMap
 from terrain_plugin.dawdreamer import add_terrain, automate
 from terrain_plugin.shipped import DEFAULT_INSTRUMENT
 from tests.hosts.test_same_audio import LANES, RATE, SAMPLES, SECONDS, TEMPO, ByHost, assert_same, batch
 
 WAYS = {"x": LANES["x"], "y": LANES["y"]}
-TURNED = {"blend_power": Lane([0, 3, 6], [0.5, 6.0, 1.0]), "blend_radius": Lane([0, 2, 6], [0.05, 0.5, 0.2])}
-SWITCHED = {"blend": Lane([0, 1.5, 1.5, 3, 3, 5, 5], [0.0, 0.0, 2.0, 2.0, 1.0, 1.0, 2.0], "hold")}
+TURNED = {"blend_power": Lane([0, 3, 6], [0.1, 0.8, 0.2]), "blend_radius": Lane([0, 2, 6], [0.03, 0.3, 0.1])}
+SWITCHED = {"blend": Lane([0, 1.5, 3, 5], [0.0, 1.0, 0.5, 1.0], "hold")}
 MAPS = {
     "few": (200, Blending(), {}, {}),
     "many": (TREE_FROM + 500, Blending(power=3.0, radius=0.1), {}, {}),
@@ -29,6 +31,17 @@ MAPS = {
     "power and radius turned": (TREE_FROM + 500, Blending(), {}, TURNED),
     "kind switched": (200, Blending(), {}, SWITCHED),
 }
+
+
+@dataclass
+class Of(ByHost):
+    """A parameter's lane, whose values are 0..1 of its range, as a host hands it over."""
+
+    key: str = ""
+
+    def values_at(self, seconds: NDArray[np.float64], tempo_map: TempoMap) -> NDArray[np.float64]:
+        values = super().values_at(seconds, tempo_map)
+        return np.array([by_key(self.key).from_normalised(value) for value in values.tolist()])
 
 
 @pytest.fixture(params=MAPS)
@@ -57,11 +70,10 @@ def in_blocks(
     while start < SAMPLES + engine.latency:
         size = sizes[turn % len(sizes)]
         offsets = [offset for offset in range(size) if (start + offset) % 1024 == 0]
+        now = [(offset, np.array([(start + offset) / RATE])) for offset in offsets]
         points = [
-            ParameterPoint(
-                by_key(key).id, offset, float(ByHost(lane).values_at(np.array([(start + offset) / RATE]), TEMPO)[0])
-            )
-            for offset in offsets
+            ParameterPoint(by_key(key).id, offset, float(Of(lane, key=key).values_at(at, TEMPO)[0]))
+            for offset, at in now
             for key, lane in lanes.items()
         ]
         heard.append(engine.process(Block(size, points=points)))
@@ -71,7 +83,7 @@ def in_blocks(
 
 def test_one_gesture_is_one_sound_everywhere(played: tuple[Path, dict[str, float], dict[str, Lane]]) -> None:
     file, parameters, lanes = played
-    expected = batch({key: ByHost(lane) for key, lane in lanes.items()}, instrument=file, constants=parameters)
+    expected = batch({key: Of(lane, key=key) for key, lane in lanes.items()}, instrument=file, constants=parameters)
     whole = in_blocks(file, parameters, lanes, [1024])
     assert_same(expected, whole)
     np.testing.assert_array_equal(in_blocks(file, parameters, lanes, [1, 333, 64, 2048]), whole)
