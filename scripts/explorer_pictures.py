@@ -55,7 +55,7 @@ def main() -> None:
         book = {name: explorer.place_of(name) for name in ("bars 0", "voices 1", "drums 3")}
         soft, verse = book["bars 0"], book["voices 1"]
         between = np.linspace(soft, verse, 9)
-        marked = {"soft": tuple(soft), "verse": tuple(verse), "between, 0.3": tuple(0.7 * soft + 0.3 * verse)}
+        marked = {"soft": tuple(soft), "verse": tuple(verse), "0.3": tuple(0.7 * soft + 0.3 * verse)}
         marked["pad hit"] = tuple(book["drums 3"])
         draw("presets", pictures.scatter_figure(explorer, path=between, marked=marked, title="Four presets, a morph"))
         explorer.project(ProjectionSettings("tsne", "hex"))

@@ -227,7 +227,9 @@ class Collection:
                 continue
             there.append((sound, file))
         if not there:
-            raise InputError(f"none of {len(self)} sounds can be encoded again: {missing[0]}; say where they are now")
+            raise InputError(
+                f"none of {len(self)} sounds can be encoded again: {missing[0]}; name the folders that they are in now"
+            )
         encoded = encode_files([file for _, file in there], autoencoder, settings=settings)
         if encoded.problems:
             raise encoded.problems[0]
