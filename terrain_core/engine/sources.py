@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -106,9 +105,9 @@ class Sources:
         self._reasons = _missing(autoencoder, terrain, sound_map, hears)
         self._available = np.array([source not in self._reasons for source in Source])
 
-    def expect(self, values: Mapping[str, float]) -> None:
-        """Parameters were set between blocks: prepare what they need, not in the middle of a note."""
-        if self._sound_map is not None and values.get("blend") == Blend.NATURAL:
+    def prepare(self, values: NDArray[np.float64]) -> None:
+        """Make ahead what these control values (one a parameter) will want, not in the middle of a note."""
+        if self._sound_map is not None and values[COLUMN["blend"]] == Blend.NATURAL:
             self._sound_map.prepare(natural=True)
 
     def problem(self, source: Source) -> str:
