@@ -484,6 +484,7 @@ class HitPlayer:
 
     def prepare(self, values: NDArray[np.float64]) -> None:
         """Decode what the pads play with these controls, every round of it, so that no first hit comes late."""
+        self.sources.prepare(values)
         for pad in self.kit.pads:
             for turn in range(self.kit.rounds if self.kit.variation else 1):
                 latent = self.latent(values, pad.key, pad, turn, 0)

@@ -79,7 +79,7 @@ class StreamBlocks:
         self._player.append(effects)
 
     def prepare(self, values: NDArray[np.float64]) -> None:
-        """Nothing can be made ahead."""
+        self._player.sources.prepare(values)
 
     def reset(self, song: SongPosition) -> None:
         self._midi = MidiState()
