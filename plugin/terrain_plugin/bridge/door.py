@@ -89,10 +89,13 @@ class Door:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             path = address(self._key, os.getpid())
-            path.unlink(missing_ok=True)
-            listener.bind(os.fspath(path))
-            path.chmod(0o600)
+            # Seen only once it listens: whoever finds a socket that refuses takes it for a dead engine's.
+            beside = path.with_suffix(".new")
+            beside.unlink(missing_ok=True)
+            listener.bind(os.fspath(beside))
+            beside.chmod(0o600)
             listener.listen(MOST_EDITORS)
+            beside.replace(path)
         except (OSError, FileError) as error:
             log.info("no editor can come: %s", error)
             listener.close()
