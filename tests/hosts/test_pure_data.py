@@ -1,4 +1,4 @@
-"""An exported instrument in Pure Data, by nn~ itself, which cannot be part of this project: NN_TILDE names a built one."""
+"""An exported instrument in Pure Data, by nn~ itself, which cannot be part of this project: NN_TILDE names one."""
 
 from __future__ import annotations
 
