@@ -242,7 +242,7 @@ _QUICK = TrainConfig(
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
     {
         "tiny": Preset(
-            "0.5 s, 32 latents, 0.6 M parameters: minutes on two CPU cores",
+            "0.5 s, 32 latents, 0.9 M parameters: minutes on two CPU cores",
             dataclasses.replace(_SMALL, widths=(16, 48, 64, 96), hidden=128),
             _QUICK,
         ),
