@@ -31,7 +31,7 @@ Data = Annotated[Path, typer.Option(help="The drums (0.4 GB).")]
 Run = Annotated[Path, typer.Option(help="Checkpoints and curves.")]
 DEFAULT_DATA, DEFAULT_RUN = Path(".cache/drums"), Path(".cache/runs/drums")
 DEFAULT_REFINED = Path(".cache/runs/drums-refined")
-STRONG_BETA = 0.03
+STRONG_BETA = 0.3
 """Weight of the KL divergence that makes latents die, to show what free bits do."""
 
 
@@ -49,9 +49,7 @@ def train(data: Data = DEFAULT_DATA, run: Run = DEFAULT_RUN, resume: bool = Fals
     _train(preset("drums"), data, run, resume)
 
 
-def _train(
-    chosen: Preset, data: Path, run: Path, resume: bool = False, start_from: Path | None = None
-) -> Outcome:
+def _train(chosen: Preset, data: Path, run: Path, resume: bool = False, start_from: Path | None = None) -> Outcome:
     from terrain_core.one_shots.training import train as training
 
     start = time.monotonic()
@@ -61,7 +59,9 @@ def _train(
             shown = " ".join(f"{name} {value:.3f}" for name, value in figures.items() if "/" in name)
             console.print(f"{done} of {total}, {time.monotonic() - start:.0f} s: {shown}", highlight=False)
 
-    outcome = training.train(data, chosen.model, chosen.train, run, resume=resume, start_from=start_from, progress=show, accelerator="cpu")
+    outcome = training.train(
+        data, chosen.model, chosen.train, run, resume=resume, start_from=start_from, progress=show, accelerator="cpu"
+    )
     console.print(f"best {outcome.best:.4f}; {int(outcome.active.sum())} active latents {outcome.alarm}")
     return outcome
 
