@@ -2,6 +2,8 @@
 
 A query is one point, as a live engine asks, or all points at once, as a batch render does; the floor is the query of
 scikit-learn's `KDTree` for as many neighbours as the blend takes, in the same run, with the same points.
+
+And steering with a terrain that is to be kept: how far it moves away from the pins, beside one that is learned again.
 """
 
 from __future__ import annotations
@@ -16,7 +18,10 @@ from numpy.typing import NDArray
 from sklearn.neighbors import KDTree
 
 from benchmarks._numbers import note
-from terrain_core.sound_map import Blending, SoundMap
+from terrain_core.explorer.steering import HOLD_DISTANCE, Pin, steer
+from terrain_core.sound_map import Blending, BlendingInTime, SoundMap
+from terrain_core.terrain import Terrain
+from terrain_core.terrain.fit import FitSettings, fit
 
 COUNTS = (1_000, 100_000, 1_000_000)
 LATENTS = 8
@@ -73,6 +78,42 @@ def main() -> None:
     natural = SoundMap(positions[:1000], rng.normal(size=(1000, LATENTS)), blending=Blending("natural"))
     natural.prepare()
     print(f"\nnatural neighbours among 1,000 sounds: {us_per_query(partial(_blend, natural), points):.0f} us")
+    for count in COUNTS[:2]:
+        fresh = SoundMap(positions[:count], rng.normal(size=(count, LATENTS)))
+        began = time.perf_counter()
+        fresh.prepare(natural=True)
+        print(f"prepared for {count:,} sounds in {1e3 * (time.perf_counter() - began):.0f} ms")
+    turned = BlendingInTime(*(np.full(1, value) for value in (False, 3.0, 0.2)))
+    sounds = SoundMap(positions[:1000], natural.latents)
+    own = us_per_query(partial(_blend, sounds), points)
+    live = us_per_query(lambda point: sounds.blend(point, np.full(1, NEIGHBOURS), turned), points)
+    note("blend with automated power and radius", live, own, "us", "the map's own")
+    print(f"power and radius automated: {live:.1f} us beside {own:.1f} us by the map's own")
+    kept_terrains()
+
+
+def kept_terrains() -> None:
+    """How far a terrain moves away from four pins, in parts of its spread, by its Gauss scale."""
+    rng = np.random.default_rng(0)
+    where = rng.uniform(size=(4000, 2))
+    places = np.array([[0.2, 0.2], [0.8, 0.3], [0.5, 0.7], [0.35, 0.55]])
+    away = np.linalg.norm(where[:, np.newaxis] - places, axis=2).min(axis=1) > HOLD_DISTANCE
+    print("\nkept terrains: Gauss scale, moved with hills, moved when learned again from points")
+    for scale in (0.5, 1.0, 2.0, 4.0, 7.0, 10.0):
+        base = Terrain.create(2, LATENTS, gauss_scale=scale, seed=1)
+        fit(base, rng.uniform(size=(800, 2)), rng.normal(size=(800, LATENTS)), FitSettings(epochs=0))
+        before = base.at(where)
+        spread = before.std(axis=0).mean()
+        pins = [Pin(x, y, spread * rng.normal(size=LATENTS)) for x, y in places]
+        with_hills = steer(pins, base=base).terrain.at(where) - before
+        held = np.concatenate([where[away][:600], np.repeat(places, 300, axis=0)])
+        wanted = np.concatenate([before[away][:600], np.repeat([pin.latent for pin in pins], 300, axis=0)])
+        learned = Terrain.create(2, LATENTS, gauss_scale=scale, seed=2)
+        fit(learned, held, wanted, FitSettings(epochs=0, ridge_start=1e-6, ridge_end=1e-6))
+        again = learned.at(where) - before
+        moved, other = (float(np.sqrt((m[away] ** 2).mean()) / spread) for m in (with_hills, again))
+        note(f"kept terrain, Gauss scale {scale:g}", moved, other, "of its spread", "learned again")
+        print(f"{scale:5g} {moved:10.1e} {other:10.2f}")
 
 
 def _blend(sounds: SoundMap, points: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -22,10 +22,21 @@ from terrain_core.explorer.steering import Pin, steer
 from terrain_core.explorer.variations import VariationSettings, vary
 from terrain_core.explorer.walk import WalkSettings, walk
 from terrain_core.figures import save_figure
+from terrain_core.sound_map import Blending
+from terrain_core.terrain import Terrain
+from terrain_core.terrain.fit import FitSettings, fit
 
 OUT = Path(__file__).parents[1] / "docs" / "media"
 SOUNDS = 135
 SECONDS = 3.0
+WAYS = {
+    "snap": (1, Blending()),
+    "power 1": (8, Blending(power=1.0)),
+    "power 2": (8, Blending()),
+    "power 6": (8, Blending(power=6.0)),
+    "power 2, radius 0.05": (8, Blending(radius=0.05)),
+    "natural neighbours": (8, Blending("natural")),
+}
 
 
 def main() -> None:
@@ -40,6 +51,13 @@ def main() -> None:
         explorer.project(ProjectionSettings("tsne"))
         draw("scatter", pictures.scatter_figure(explorer, density=True))
         draw("thumbnails", pictures.scatter_figure(explorer, thumbnails=model))
+        draw("blend", pictures.blending_figure(explorer.sound_map(), WAYS))
+        book = {name: explorer.place_of(name) for name in ("bars 0", "voices 1", "drums 3")}
+        soft, verse = book["bars 0"], book["voices 1"]
+        between = np.linspace(soft, verse, 9)
+        marked = {"soft": tuple(soft), "verse": tuple(verse), "0.3": tuple(0.7 * soft + 0.3 * verse)}
+        marked["pad hit"] = tuple(book["drums 3"])
+        draw("presets", pictures.scatter_figure(explorer, path=between, marked=marked, title="Four presets, a morph"))
         explorer.project(ProjectionSettings("tsne", "hex"))
         draw("hex", pictures.scatter_figure(explorer))
         space = explorer.space
@@ -61,6 +79,11 @@ def main() -> None:
     ]
     terrains = [steer(pins[:count]).terrain for count in (2, 3, 4)]
     draw("steering", pictures.steering_figure(terrains, [pins[:count] for count in (2, 3, 4)]))
+    mountains = Terrain.create(2, sounds.latent_size, gauss_scale=4.0, seed=1)
+    places = np.random.default_rng(1).uniform(size=(len(sounds), 2))
+    fit(mountains, places, sounds.held(), FitSettings(epochs=0))
+    kept = steer(pins, base=mountains).terrain
+    draw("kept", pictures.steering_figure([mountains, kept], [[], pins]))
 
 
 def asked_and_achieved(sounds: Collection, explorer: Explorer) -> object:

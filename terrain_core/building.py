@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from terrain_core.autoencoders.protocol import Autoencoder
 from terrain_core.errors import FileError, InputError
+from terrain_core.explorer.collection import Collection, own_names, sound_of, with_own_names
+from terrain_core.explorer.explorer import Explorer
 from terrain_core.instrument import Instrument
 from terrain_core.layouts import Layout, layout
 from terrain_core.pairing import Pairing, pair
 from terrain_core.sound_map import SoundMap
 from terrain_core.terrain import Terrain
 from terrain_core.terrain.fit import FitReport, FitSettings, fit
-from terrain_core.trajectories import EncodeSettings, encode_files
+from terrain_core.trajectories import EncodedFiles, EncodeSettings, encode_files
 
 AUDIO_SUFFIXES = frozenset((".wav", ".aif", ".aiff", ".flac", ".ogg", ".opus", ".mp3", ".caf", ".w64", ".au"))
 """What is taken from a folder; a file that is named is tried whatever its suffix."""
@@ -39,6 +41,8 @@ class BuildSettings:
         width, features: sizes of the terrain's network.
         skip_bad: leave out files that cannot be used instead of giving up.
         seed: of layout, network and fit.
+        explorer: also keep where each sound came from, for `terrain map`, `morph`, `vary`, `preset` and the like. Its
+            latents are those of the sound map, so that the file hardly grows.
     """
 
     layout: Literal["timeline", "packed", "map"] = "map"
@@ -48,6 +52,7 @@ class BuildSettings:
     fit: FitSettings = field(default_factory=FitSettings)
     skip_bad: bool = False
     seed: int = 0
+    explorer: bool = True
 
 
 @dataclass(frozen=True)
@@ -110,8 +115,11 @@ def build(
         callback=lambda now: progress("fitting", now.epoch, now.epochs),
         stop=stop,
     )
-    metadata = {"layout": settings.layout, "sounds": list(pairing.names)}
-    instrument = Instrument(autoencoder, terrain, _sound_map(places, pairing), metadata=metadata)
+    names = own_names(pairing.names)
+    sound_map = _sound_map(places, pairing, names)
+    explorer = _explorer(encoded, autoencoder, sound_map) if settings.explorer else None
+    metadata = {"layout": settings.layout, "sounds": names}
+    instrument = Instrument(autoencoder, terrain, sound_map, metadata=metadata, explorer=explorer)
     return Built(instrument, pairing, report, encoded.problems)
 
 
@@ -136,12 +144,23 @@ def find_sounds(places: Iterable[str | PathLike[str]]) -> list[Path]:
     return files
 
 
-def _sound_map(places: Layout, pairing: Pairing) -> SoundMap | None:
+def _sound_map(places: Layout, pairing: Pairing, names: list[str]) -> SoundMap | None:
     if len(places.bounds) != 2:
         return None
     low, high = places.bounds.T
-    names = [name for name, length in zip(pairing.names, pairing.lengths, strict=True) for _ in range(length)]
-    return SoundMap((pairing.coordinates - low) / (high - low), pairing.latents, names)
+    of_frames = [name for name, length in zip(names, pairing.lengths, strict=True) for _ in range(length)]
+    # Rounding may take the outermost frames a little off the map.
+    return SoundMap(np.clip((pairing.coordinates - low) / (high - low), 0.0, 1.0), pairing.latents, of_frames)
+
+
+def _explorer(encoded: EncodedFiles, autoencoder: Autoencoder, sound_map: SoundMap | None) -> Explorer:
+    """The sounds, frame by frame at their places on the sound map, if there is one."""
+    files = zip(encoded.files, encoded.trajectories, strict=True)
+    sounds = [sound_of(file, sound.latents, autoencoder) for file, sound in files]
+    explorer = Explorer(Collection(with_own_names(sounds)), by="frames")
+    if sound_map is not None:
+        explorer.place(sound_map.positions)
+    return explorer
 
 
 def sound_paths(instrument: Instrument) -> list[NDArray[np.float64]]:

@@ -170,7 +170,7 @@ class Instrument:
                 info["sound_map"]["blending"] = blending
             members[SOUND_MAP] = _pack({"positions": self.sound_map.positions, "latents": self.sound_map.latents})
         if self.explorer is not None:
-            info["explorer"], arrays = self.explorer.to_parts()
+            info["explorer"], arrays = self.explorer.to_parts(self.sound_map)
             members[EXPLORER] = _pack(arrays)
         if self.preview is not None:
             members[PREVIEW] = self.preview
@@ -207,7 +207,8 @@ class _Loader:
 
     def instrument(self, kind: type[Instrument]) -> Instrument:
         embedded = self._embedded()
-        terrain, sound_map, explorer = self._terrain(), self._sound_map(), self._explorer()
+        terrain, sound_map = self._terrain(), self._sound_map()
+        explorer = self._explorer(sound_map)
         loops = dict(self._object("loops"))
         chain = self._chain(loops.pop(CHAIN, None))
         try:
@@ -244,14 +245,14 @@ class _Loader:
         except InputError as error:
             raise self._archive.error(str(error), LOOPS) from error
 
-    def _explorer(self) -> Explorer | None:
+    def _explorer(self, sound_map: SoundMap | None) -> Explorer | None:
         if "explorer" not in self._info and EXPLORER not in self._archive:
             return None
-        from terrain_core.explorer.explorer import Explorer  # which most instruments do not have
+        from terrain_core.explorer.explorer import Explorer  # which not all instruments have
 
         facts, arrays = self._object("explorer"), self._arrays(EXPLORER)
         try:
-            return Explorer.from_parts(facts, arrays)
+            return Explorer.from_parts(facts, arrays, sound_map)
         except InputError as error:
             raise self._archive.error(str(error), EXPLORER) from error
 

@@ -31,7 +31,7 @@ class NaturalNeighbours:
         self._places, place_of = np.unique(positions, axis=0, return_inverse=True)
         order = np.argsort(place_of.ravel(), kind="stable")
         counts = np.bincount(place_of.ravel(), minlength=len(self._places))
-        self._sounds = np.split(order, np.cumsum(counts)[:-1])
+        self._order, self._ends = order, np.cumsum(counts)
         try:
             self._triangles = Delaunay(self._places, qhull_options="Qbb Qc Qz Q12") if len(self._places) > 2 else None
         except QhullError:
@@ -47,9 +47,9 @@ class NaturalNeighbours:
     def weights(self, point: Points) -> tuple[NDArray[np.intp], Points]:
         """Indices (k,) of the sounds around a point (2,), and their weights (k,), which add up to 1."""
         places, weights = self._place_weights(np.asarray(point, np.float64))
-        indices = np.concatenate([self._sounds[place] for place in places])
-        shares = [np.full(len(self._sounds[p]), w / len(self._sounds[p])) for p, w in zip(places, weights, strict=True)]
-        return indices, np.concatenate(shares)
+        sounds = [self._order[(self._ends[place - 1] if place else 0) : self._ends[place]] for place in places]
+        shares = [np.full(len(own), w / len(own)) for own, w in zip(sounds, weights, strict=True)]
+        return np.concatenate(sounds), np.concatenate(shares)
 
     def _place_weights(self, point: Points) -> tuple[list[int], list[float]]:
         if len(self._places) == 1:

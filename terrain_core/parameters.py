@@ -57,6 +57,14 @@ class Run(enum.IntEnum):
     NOTES = 2
 
 
+class Blend(enum.IntEnum):
+    """How the sound map blends (parameter 56)."""
+
+    OWN = 0
+    DISTANCE = 1
+    NATURAL = 2
+
+
 class Status(enum.IntEnum):
     """What the plugin says of its engine (parameter 16, read-only)."""
 
@@ -181,6 +189,8 @@ SPECIAL_WORDS: Mapping[str, Mapping[float, str]] = {
     "sync_bpm": {0.0: "Host"},
     "loop_length": {0.0: "Own"},
     "loop_blend": {0.0: "Own"},
+    "blend_power": {0.0: "Own"},
+    "blend_radius": {0.0: "Own"},
 }
 
 
@@ -492,6 +502,36 @@ PARAMETERS: tuple[Parameter, ...] = (
         OFF_ON,
         "Output",
         "Switched on in the beat, gives the tempo where neither the host nor Sync BPM does.",
+    ),
+    _choice(
+        56,
+        "blend",
+        "Blend",
+        ("Own", "Distance", "Natural"),
+        "Source",
+        "Sound map: sounds weigh by their distance, or natural neighbours by their cells; Own is as the map says.",
+    ),
+    _number(
+        57,
+        "blend_power",
+        "Blend Power",
+        0.0,
+        8.0,
+        0.0,
+        "",
+        "Source",
+        "Sound map: exponent of the inverse distance, how much a sound keeps for itself; Own is as the map says.",
+    ),
+    _number(
+        58,
+        "blend_radius",
+        "Blend Radius",
+        0.0,
+        1.5,
+        0.0,
+        "",
+        "Source",
+        "Sound map: sounds further away take no part, in parts of the map's side; Own is as the map says.",
     ),
 )
 

@@ -66,6 +66,25 @@ class Blending:
         return cls(**{key: value for key, value in settings.items() if key in known})
 
 
+@dataclass(frozen=True)
+class BlendingInTime:
+    """How sounds are blended at each of some points: `Blending`, point by point.
+
+    Attributes:
+        natural: (m,), whether by natural neighbours.
+        power: (m,)
+        radius: (m,), infinity for none.
+    """
+
+    natural: NDArray[np.bool_]
+    power: NDArray[np.float64]
+    radius: NDArray[np.float64]
+
+    def at(self, rows: NDArray[np.bool_]) -> BlendingInTime:
+        """Of some of the points."""
+        return BlendingInTime(self.natural[rows], self.power[rows], self.radius[rows])
+
+
 class SoundMap:
     """Positions (n, 2) in 0..1 x 0..1 (the plugin's X and Y), latents (n, D), and a name for each sound. Read-only."""
 
@@ -107,14 +126,17 @@ class SoundMap:
         """D"""
         return int(self.latents.shape[1])
 
-    def prepare(self) -> None:
-        """Build what lookups need, once. An engine calls it before it plays; without it the first lookup does it."""
+    def prepare(self, *, natural: bool = False) -> None:
+        """Build what lookups need, once. An engine calls it before it plays; without it the first lookup does it.
+
+        `natural`: also what natural neighbours need, where the map's own blending does not ask for it anyway.
+        """
         if self._tree is None and len(self) >= TREE_FROM:
             from scipy.spatial import cKDTree
 
             # Unbalanced and with larger leaves it is built in a third of the time; lookups take as long.
             self._tree = cKDTree(self.positions, leafsize=16, balanced_tree=False, compact_nodes=True)
-        if self._natural is None and self.blending.method == "natural":
+        if self._natural is None and (natural or self.blending.method == "natural"):
             from terrain_core.natural_neighbours import NaturalNeighbours
 
             self._natural = NaturalNeighbours(self.positions)
@@ -153,7 +175,12 @@ class SoundMap:
         latents: NDArray[np.float32] = self.latents[self.nearest(points, 1)[0][:, 0]]
         return latents
 
-    def blend(self, points: NDArray[np.float64], neighbours: NDArray[np.int64]) -> NDArray[np.float32]:
+    def blend(
+        self,
+        points: NDArray[np.float64],
+        neighbours: NDArray[np.int64],
+        blending: BlendingInTime | None = None,
+    ) -> NDArray[np.float32]:
         """Means of the nearest sounds' latents, weighted by inverse distance.
 
         A sound at distance d weighs (1 / d - 1 / R)^power, R being the distance of the first sound that no longer takes
@@ -167,25 +194,45 @@ class SoundMap:
         Args:
             points: shape (m, 2).
             neighbours: shape (m,), how many sounds each blend takes, 1 or more.
+            blending: of each point; None: the map's own for all.
         Returns:
             shape (m, D).
         """
-        if self.blending.method == "natural":
-            return self._blend_naturally(points, neighbours)
-        indices, weights = self.weights(points, neighbours)
+        if blending is None:
+            if self.blending.method == "natural":
+                return self._blend_naturally(points, neighbours)
+        elif blending.natural.any():
+            blended = np.empty((len(points), self.latent_size), np.float32)
+            natural, other = blending.natural, ~blending.natural
+            blended[natural] = self._blend_naturally(points[natural], neighbours[natural])
+            if other.any():
+                blended[other] = self._blend_by_distance(points[other], neighbours[other], blending.at(other))
+            return blended
+        return self._blend_by_distance(points, neighbours, blending)
+
+    def _blend_by_distance(
+        self, points: NDArray[np.float64], neighbours: NDArray[np.int64], blending: BlendingInTime | None
+    ) -> NDArray[np.float32]:
+        indices, weights = self.weights(points, neighbours, blending)
         return _mean(weights, self.latents[indices])
 
     def weights(
-        self, points: NDArray[np.float64], neighbours: NDArray[np.int64]
+        self,
+        points: NDArray[np.float64],
+        neighbours: NDArray[np.int64],
+        blending: BlendingInTime | None = None,
     ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """What sounds a blend by distance takes, and how much of each: indices and weights, each (m, k); rows of
         weights add up to 1.
         """
         indices, distances = self.nearest(points, int(neighbours.max(initial=1)) + 1)
-        return indices, _blend_weights(distances, neighbours, self.blending)
+        if blending is None:
+            return indices, _blend_weights(distances, neighbours, self.blending.power, self.blending.radius)
+        power, radius = blending.power[:, np.newaxis], blending.radius[:, np.newaxis]
+        return indices, _blend_weights(distances, neighbours, power, radius)
 
     def _blend_naturally(self, points: NDArray[np.float64], neighbours: NDArray[np.int64]) -> NDArray[np.float32]:
-        self.prepare()
+        self.prepare(natural=True)
         assert self._natural is not None, "prepared just now"
         blended = np.empty((len(points), self.latent_size), np.float32)
         alone = neighbours <= 1
@@ -203,25 +250,40 @@ def _mean(weights: NDArray[np.float64], latents: NDArray[np.float32]) -> NDArray
 
 
 def _blend_weights(
-    distances: NDArray[np.float64], neighbours: NDArray[np.int64], blending: Blending
+    distances: NDArray[np.float64],
+    neighbours: NDArray[np.int64],
+    power: float | NDArray[np.float64],
+    limit: float | NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
-    """(m, k) weights, each row adding up to 1, for rows of rising distances."""
+    """(m, k) weights, each row adding up to 1, for rows of rising distances; exponents and radii for all rows, or for
+    each (m, 1).
+    """
     columns = distances.shape[1]
     beyond = np.append(distances, np.full((len(distances), 1), np.inf), axis=1)
     radius = np.take_along_axis(beyond, np.minimum(neighbours, columns)[:, np.newaxis], axis=1)
     taking_part = np.arange(columns) < neighbours[:, np.newaxis]
     # Relative to the nearest, so that tiny distances do not overflow; on a sound, the nearest is all there is.
     nearest = distances[:, :1]
-    if blending.radius is not None:
+    if limit is not None:
         # Never only the nearest because of the radius: where two are equally near, that would be a jump.
-        radius = np.minimum(radius, np.maximum(blending.radius, REACH * nearest))
+        radius = np.minimum(radius, np.maximum(limit, REACH * nearest))
     ratio = np.divide(nearest, distances, out=np.ones_like(distances), where=distances > 0)
     edge = np.divide(nearest, radius, out=np.ones_like(radius), where=radius > 0)
-    weights = np.where(taking_part, np.maximum(ratio - edge, 0.0) ** blending.power, 0.0)
+    weights = np.where(taking_part, _raised(np.maximum(ratio - edge, 0.0), power), 0.0)
     total = weights.sum(axis=1, keepdims=True)
     # All of them equally far (or all in one place): nothing to weigh by.
     equal = taking_part / np.minimum(neighbours, columns)[:, np.newaxis]
     return np.where(total > 0, np.divide(weights, total, out=np.zeros_like(weights), where=total > 0), equal)
+
+
+def _raised(values: NDArray[np.float64], power: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values (m, k) to a power, or to one of each row (m, 1): the same bits either way, and however many rows there
+    are.
+    """
+    square = values * values
+    if isinstance(power, float | int):
+        return square if power == 2 else values ** np.full_like(values, power)
+    return np.where(power == 2, square, values ** np.broadcast_to(power, values.shape).copy())
 
 
 def _table(values: ArrayLike, what: str, dtype: type[np.floating[Any]]) -> NDArray[Any]:

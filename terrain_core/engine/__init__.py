@@ -2,11 +2,11 @@
 (`render_batch`).
 """
 
-from terrain_core.engine.batch import TimedMidi, render_batch
+from terrain_core.engine.batch import render_batch
 from terrain_core.engine.block import Engine
 from terrain_core.engine.controls import Controls
 from terrain_core.engine.effects import Frames, LatentEffect
-from terrain_core.engine.events import Block, MidiEvent, NoteExpression, ParameterPoint, Transport
+from terrain_core.engine.events import Block, MidiEvent, NoteExpression, ParameterPoint, TimedMidi, Transport
 from terrain_core.engine.player import Faults
 from terrain_core.engine.sources import EncoderStream
 

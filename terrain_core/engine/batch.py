@@ -6,7 +6,6 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,8 @@ from terrain_core.autoencoders.one_shot import OneShotAutoencoder
 from terrain_core.autoencoders.protocol import Audio
 from terrain_core.engine.controls import Controls, LaneControls, SampledLane
 from terrain_core.engine.effects import Frames, LatentEffect, TimedMessage
-from terrain_core.engine.events import MidiEvent, ParameterPoint
+from terrain_core.engine.events import MidiEvent, ParameterPoint, TimedMidi
+from terrain_core.engine.hits import render_hits
 from terrain_core.engine.level import Switch
 from terrain_core.engine.midi import MidiState
 from terrain_core.engine.player import Player
@@ -28,13 +28,6 @@ CHUNK_FRAMES = 64
 """Frames decoded at once: large enough that nothing but the decoder counts, small enough that an hour never sits in
 memory.
 """
-
-
-class TimedMidi(NamedTuple):
-    """A short MIDI message at a song position in seconds."""
-
-    seconds: float
-    data: bytes
 
 
 def render_batch(
@@ -82,8 +75,6 @@ def render_batch(
     if chunk_frames < 1:
         raise InputError(f"chunk_frames is {chunk_frames}: expected 1 or more")
     if isinstance(instrument.autoencoder, OneShotAutoencoder):
-        from terrain_core.engine.hits import render_hits  # which needs this package's other half
-
         return render_hits(instrument, lanes, tempo_map, sample_rate, start, end, seed, constants or {}, midi)
     player = Player(instrument, sample_rate, seed=seed, threads=0, effects=effects)
     controls = LaneControls(lanes, tempo_map, constants or {})

@@ -28,6 +28,13 @@ class MidiEvent(NamedTuple):
     data: bytes
 
 
+class TimedMidi(NamedTuple):
+    """A short MIDI message at a song position in seconds."""
+
+    seconds: float
+    data: bytes
+
+
 class NoteExpression(NamedTuple):
     """One note's own control, as CLAP and VST3 have it: finer than MIDI, and for that note alone.
 

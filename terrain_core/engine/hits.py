@@ -18,7 +18,7 @@ import math
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import soxr
@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 from terrain_core.autoencoders.one_shot import OneShotAutoencoder
 from terrain_core.autoencoders.protocol import Audio, Latents
-from terrain_core.engine.block import Engine
 from terrain_core.engine.clock import exact_rate
 from terrain_core.engine.controls import COLUMN, Controls, ControlState, LaneControls, SampledLane
 from terrain_core.engine.effects import (
@@ -37,7 +36,7 @@ from terrain_core.engine.effects import (
     OffsetAndScale,
     normal_by_frame,
 )
-from terrain_core.engine.events import Block, MidiEvent, NoteExpression, ParameterPoint
+from terrain_core.engine.events import Block, MidiEvent, NoteExpression, ParameterPoint, TimedMidi
 from terrain_core.engine.level import Gate, GateStep, RunState, Switch, level_gains, pressed
 from terrain_core.engine.midi import (
     ALL_NOTES_OFF,
@@ -54,16 +53,13 @@ from terrain_core.engine.midi import (
     Note,
 )
 from terrain_core.engine.player import Faults, under_ceiling
-from terrain_core.engine.song import SongPosition, TapTempo
+from terrain_core.engine.song import SongPosition
 from terrain_core.engine.sources import MIDDLE, Sources
 from terrain_core.errors import InputError
 from terrain_core.instrument import Instrument
 from terrain_core.one_shots.kit import Kit, Pad
 from terrain_core.parameters import PressureTarget, Run, Source, by_key
-
-if TYPE_CHECKING:
-    from terrain_core.engine.batch import TimedMidi
-    from terrain_core.tempo import TempoMap
+from terrain_core.tempo import TempoMap
 
 GRID: Final = 64
 """Host samples from one reading of Level and Run to the next; Level is a straight line in between."""
@@ -488,6 +484,7 @@ class HitPlayer:
 
     def prepare(self, values: NDArray[np.float64]) -> None:
         """Decode what the pads play with these controls, every round of it, so that no first hit comes late."""
+        self.sources.prepare(values)
         for pad in self.kit.pads:
             for turn in range(self.kit.rounds if self.kit.variation else 1):
                 latent = self.latent(values, pad.key, pad, turn, 0)
@@ -495,34 +492,20 @@ class HitPlayer:
                     self._decoded(latent, pad.tune, pad.decay)
 
 
-class HitEngine(Engine):
-    """Block mode, see `Engine`: this is what `Engine(instrument, …)` gives where the instrument makes one-shots.
+class HitBlocks:
+    """Block mode, see `terrain_core.engine.block.Blocks`."""
 
-    Latent effects, loopers among them, work on frames that follow each other; hits are none, and pass them by.
-    """
-
-    def __init__(
-        self,
-        instrument: Instrument,
-        sample_rate: float,
-        max_block: int = 1024,
-        seed: int = 0,
-        *,
-        effects: Sequence[LatentEffect] = (),
-    ) -> None:
-        if max_block < 1:
-            raise InputError(f"max_block is {max_block}: expected 1 or more samples")
+    def __init__(self, instrument: Instrument, sample_rate: float, seed: int) -> None:
         self._hits = HitPlayer(instrument, sample_rate, seed=seed, threads=1)
-        self._controls = ControlState()
-        self._song = SongPosition(self._hits.rate)
-        self._tap = TapTempo(sample_rate)
         self._hands = Hands()
         self._was_playing: bool | None = None
-        self._hits.prepare(self._controls.values)
+
+    @property
+    def rate(self) -> float:
+        return self._hits.rate
 
     @property
     def latency(self) -> int:
-        """Host samples: none. The hit of a note at host sample n begins at n."""
         return 0
 
     @property
@@ -531,39 +514,38 @@ class HitEngine(Engine):
 
     @property
     def faults(self) -> Faults:
-        self._hits.faults.control_values = self._controls.dropped
         return self._hits.faults
 
     @property
-    def notice(self) -> str:
-        return self._hits.problem(Source(int(self._controls["source"])))
-
-    @property
     def voices(self) -> int:
-        """How many hits sound, those that fade out among them."""
         return len(self._hits.voices)
 
-    def set_parameters(self, values: Mapping[str, float]) -> None:
-        super().set_parameters(values)
-        self._hits.prepare(self._controls.values)
+    def problem(self, source: Source) -> str:
+        return self._hits.problem(source)
 
-    def reset(self, position: float = 0.0) -> None:
+    def warm_up_blocks(self, max_block: int) -> tuple[int, ...]:
+        return (max_block,)
+
+    def warmed_up(self, effects: Sequence[LatentEffect]) -> None:
+        self._hits.faults = Faults()
+
+    def prepare(self, values: NDArray[np.float64]) -> None:
+        self._hits.prepare(values)
+
+    def reset(self, song: SongPosition) -> None:
         self._hands = Hands()
-        self._song.reset(position)
         self._was_playing = None
         self._hits.restart()
 
-    def process(self, block: Block) -> Audio:
-        if self._song.enter(block.transport, self._sync_bpm(block), self._tap.bpm):
+    def process(self, block: Block, song: SongPosition, controls: ControlState, *, starts: bool) -> Audio:
+        if starts:
             self._hits.begin_rounds()  # so that playing from a place always gives the same hits
         from_midi, events = self._hands.receive(block.midi, block.samples)
         due = np.unique(np.concatenate([self._hits.grid(block.samples), _offsets(events)]))
-        controls = self._controls.advance(block.points, block.lines, from_midi, due)
-        playing = None if self._song.playing == self._was_playing else self._song.playing
-        self._was_playing = self._song.playing
-        audio = self._hits.advance(block.samples, events, due, controls, playing)
-        self._song.leave(block.samples)
-        return audio
+        values = controls.advance(block.points, block.lines, from_midi, due)
+        playing = None if song.playing == self._was_playing else song.playing
+        self._was_playing = song.playing
+        return self._hits.advance(block.samples, events, due, values, playing)
 
 
 def _offsets(events: Sequence[Event]) -> NDArray[np.int64]:

@@ -10,15 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrain_core.autoencoders.protocol import Audio, Autoencoder, Latents
-from terrain_core.engine.controls import Controls
+from terrain_core.engine.controls import COLUMN, Controls
 from terrain_core.engine.effects import Frames
 from terrain_core.engine.resampling import Resampler
 from terrain_core.errors import InputError
-from terrain_core.parameters import PressureTarget, Source
-from terrain_core.sound_map import SoundMap
+from terrain_core.parameters import Blend, PressureTarget, Source
+from terrain_core.sound_map import Blending, BlendingInTime, SoundMap
 
 MIDDLE = 0.5
 """Where control dimensions stay that no parameter moves (the fourth and on)."""
+
+
+BLENDING = slice(COLUMN["blend"], COLUMN["blend_radius"] + 1)
+"""The controls' columns that say how the map blends; all 0: as it says itself."""
 
 
 class TerrainLike(Protocol):
@@ -101,6 +105,11 @@ class Sources:
         self._reasons = _missing(autoencoder, terrain, sound_map, hears)
         self._available = np.array([source not in self._reasons for source in Source])
 
+    def prepare(self, values: NDArray[np.float64]) -> None:
+        """Make ahead what these control values (one a parameter) will want, not in the middle of a note."""
+        if self._sound_map is not None and values[COLUMN["blend"]] == Blend.NATURAL:
+            self._sound_map.prepare(natural=True)
+
     def problem(self, source: Source) -> str:
         """Why a source cannot be played, fit to be shown to a musician; empty if it can."""
         return self._reasons.get(source, "")
@@ -137,7 +146,21 @@ class Sources:
 
 def _on_map(sound_map: SoundMap, controls: Controls) -> Latents:
     neighbours = np.where(controls["snap"] > 0, 1, controls["neighbours"]).astype(np.int64)
-    return sound_map.blend(np.stack([controls["x"], controls["y"]], axis=1), neighbours)
+    points = np.stack([controls["x"], controls["y"]], axis=1)
+    return sound_map.blend(points, neighbours, _blending(sound_map.blending, controls))
+
+
+def _blending(own: Blending, controls: Controls) -> BlendingInTime | None:
+    """What Blend, Blend Power and Blend Radius say, frame by frame; None where they leave it to the map."""
+    if controls.rest_at(BLENDING, 0.0):
+        return None
+    kind, power, radius = controls["blend"], controls["blend_power"], controls["blend_radius"]
+    own_radius = math.inf if own.radius is None else own.radius
+    return BlendingInTime(
+        np.where(kind == Blend.OWN, own.method == "natural", kind == Blend.NATURAL),
+        np.where(power > 0, power, own.power),
+        np.where(radius > 0, radius, own_radius),
+    )
 
 
 def _missing(

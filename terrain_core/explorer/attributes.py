@@ -359,10 +359,17 @@ def _stretch(rows: Latents, frames: float) -> Latents:
 
 
 def _stretch_between(rows: Latents, begin: int, end: int, frames: float) -> Latents:
-    """The way from one frame to a later one that many frames longer; before and after it all is as it was."""
-    count = max(1, round(end - begin + frames))
-    inner = sampled(rows, np.linspace(begin, end, count + 1))[1:]
-    return np.concatenate([rows[: begin + 1], inner, rows[end + 1 :]]).astype(np.float32)
+    """The way from one frame to a later one that many frames longer, which need not be whole; before it all is as it
+    was, after it all is later.
+    """
+    taken = max(end - begin + frames, 0.25)
+    last = len(rows) - 1
+    moments = np.arange(math.ceil(begin + taken + last - end) + 1)
+    inner = begin + (moments - begin) * (end - begin) / taken
+    before = np.where(
+        moments <= begin, moments, np.where(moments <= begin + taken, inner, moments - taken + end - begin)
+    )
+    return sampled(rows, np.clip(before, 0, last)).astype(np.float32)
 
 
 def _attack_frames(rows: Latents, autoencoder: Autoencoder, seed: int) -> tuple[int, int]:

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terrain_core.audio_files import read_audio
+from terrain_core.audio_files import read_sound, to_channels
 from terrain_core.autoencoders.protocol import Audio, Autoencoder, Latents
 from terrain_core.errors import FileError, InputError
-from terrain_core.trajectories.encode import encode_audio
+from terrain_core.trajectories.encode import EncodeSettings, encode_files, latents_of_file
 from terrain_core.trajectories.kinds import checked_rows
 
 FRAMES = "frames"
@@ -76,18 +76,28 @@ def encode_sound(
     Raises:
         FileError: not a sound file, or it cannot be encoded.
     """
+    return sound_of(path, latents_of_file(path, autoencoder), autoencoder, name=name, group=group)
+
+
+def sound_of(
+    path: str | PathLike[str],
+    latents: Latents,
+    autoencoder: Autoencoder,
+    *,
+    name: str = "",
+    group: str | None = None,
+) -> Sound:
+    """A sound file whose latents (frames, D) are known, as a `Sound`. Arguments and errors as `encode_sound`."""
     file = Path(path)
-    audio = read_audio(file, autoencoder.sample_rate, autoencoder.channels)
-    try:
-        latents = encode_audio(audio, autoencoder)
-    except InputError as error:
-        raise FileError(file, f"could not be encoded: {error}") from error
+    audio, rate = read_sound(file)  # as it is: levels need no resampling
+    audio = to_channels(file, audio, autoencoder.channels)
+    levels = frame_levels(audio, autoencoder.hop * rate / autoencoder.sample_rate, len(latents))
     return Sound(
         name or file.stem,
         latents,
-        held_frame(latents, frame_levels(audio, autoencoder.hop, len(latents))),
+        held_frame(latents, levels),
         file.resolve().parent.name if group is None else group,
-        str(file),
+        str(file.absolute()),
         file_sha256(file),
     )
 
@@ -101,13 +111,12 @@ def file_sha256(path: Path) -> str:
         raise FileError(path, f"cannot be read ({error.strerror})") from error
 
 
-def frame_levels(audio: Audio, hop: int, frames: int) -> NDArray[np.float64]:
-    """Mean square of each frame's samples, (frames,)."""
-    samples = np.pad(audio[:, : frames * hop], ((0, 0), (0, max(0, frames * hop - audio.shape[1]))))
-    squares: NDArray[np.float64] = np.mean(
-        samples.astype(np.float64).reshape(len(audio), frames, hop) ** 2, axis=(0, 2)
-    )
-    return squares
+def frame_levels(audio: Audio, hop: float, frames: int) -> NDArray[np.float64]:
+    """Mean square of each frame's samples, (frames,); `hop` samples a frame, which need not be whole."""
+    edges = np.ceil(np.arange(frames + 1) * hop - 1e-9).astype(np.intp)
+    squares = (audio[:, : edges[-1]].astype(np.float64) ** 2).mean(axis=0)
+    squares = np.pad(squares, (0, edges[-1] - len(squares)))
+    return np.asarray(np.add.reduceat(squares, edges[:-1]) / np.maximum(np.diff(edges), 1))
 
 
 def held_frame(latents: Latents, levels: NDArray[np.float64]) -> int:
@@ -198,22 +207,36 @@ class Collection:
         fresh = [sound for sound in sounds if not sound.sha256 or sound.sha256 not in known]
         return Collection(with_own_names([*self.sounds, *fresh]))
 
-    def encoded_again(self, autoencoder: Autoencoder, folders: Sequence[Path] = ()) -> tuple[Collection, list[str]]:
+    def encoded_again(
+        self, autoencoder: Autoencoder, folders: Sequence[Path] = (), settings: EncodeSettings | None = None
+    ) -> tuple[Collection, list[str]]:
         """The same sounds with another autoencoder's latents, from the files they came from.
 
         Args:
             folders: where to look, by name, for files that are no longer where they were.
+            settings: cache, cores or cluster; None for one file after the other, kept nowhere.
         Returns:
             the sounds that were found, and a line for each that was not.
         """
-        sounds, missing = [], []
+        there: list[tuple[Sound, Path]] = []
+        missing = []
         for sound in self.sounds:
             file = locate(sound, folders)
             if file is None:
                 missing.append(f"{sound.name}: {sound.path or 'came from no file'} is not there any more")
                 continue
-            sounds.append(encode_sound(file, autoencoder, name=sound.name, group=sound.group))
-        return Collection(sounds), missing
+            there.append((sound, file))
+        if not there:
+            raise InputError(
+                f"none of {len(self)} sounds can be encoded again: {missing[0]}; name the folders that they are in now"
+            )
+        encoded = encode_files([file for _, file in there], autoencoder, settings=settings)
+        if encoded.problems:
+            raise encoded.problems[0]
+        return Collection(
+            sound_of(file, found.latents, autoencoder, name=sound.name, group=sound.group)
+            for (sound, file), found in zip(there, encoded.trajectories, strict=True)
+        ), missing
 
     def to_parts(self) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
         """JSON values and tensors; `from_parts` reads them."""
@@ -281,36 +304,40 @@ def encode_collection(
     *,
     skip_bad: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    settings: EncodeSettings | None = None,
 ) -> Encoded:
     """Encode files; names that occur twice get a number.
 
+    Args:
+        settings: cache, cores or cluster; None for one file after the other, kept nowhere.
     Raises:
         FileError: a file cannot be used (unless `skip_bad`), or none can.
     """
-    files = list(paths)
-    sounds: list[Sound] = []
-    problems: list[FileError] = []
-    for done, path in enumerate(files, start=1):
-        try:
-            sounds.append(encode_sound(path, autoencoder))
-        except FileError as error:
-            if not skip_bad:
-                raise
-            problems.append(error)
-        progress(done, len(files))
-    if not sounds and problems:
-        raise problems[0]
-    return Encoded(Collection(with_own_names(sounds)), tuple(problems))
+    found = encode_files(paths, autoencoder, lambda done, total, path: progress(done, total), settings)
+    if found.problems and (not skip_bad or not found.trajectories):
+        raise found.problems[0]
+    pairs = zip(found.files, found.trajectories, strict=True)
+    sounds = [sound_of(file, encoded.latents, autoencoder) for file, encoded in pairs]
+    return Encoded(Collection(with_own_names(sounds)), found.problems)
 
 
 def with_own_names(sounds: Iterable[Sound]) -> list[Sound]:
-    """The sounds; of several of one name, the second and later ones with a number after it."""
+    """The sounds, with `own_names`."""
+    given = list(sounds)
+    names = own_names(sound.name for sound in given)
+    return [
+        sound if name == sound.name else replace(sound, name=name) for sound, name in zip(given, names, strict=True)
+    ]
+
+
+def own_names(names: Iterable[str]) -> list[str]:
+    """The names; of several that are the same, the second and later ones with a number after it."""
     taken: set[str] = set()
-    renamed = []
-    for sound in sounds:
-        name, number = sound.name, 2
+    found = []
+    for given in names:
+        name, number = given, 2
         while name in taken:
-            name, number = f"{sound.name} {number}", number + 1
+            name, number = f"{given} {number}", number + 1
         taken.add(name)
-        renamed.append(sound if name == sound.name else replace(sound, name=name))
-    return renamed
+        found.append(name)
+    return found

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from terrain_core.autoencoders.protocol import Latents
 from terrain_core.errors import InputError
 from terrain_core.explorer.attributes import Attribute
-from terrain_core.explorer.collection import Collection, Sound, with_own_names
+from terrain_core.explorer.collection import FRAMES, Collection, Sound, with_own_names
 from terrain_core.explorer.presets import Preset, PresetBook
 from terrain_core.explorer.projection import Projection, ProjectionSettings, given, lattice, project
 from terrain_core.explorer.space import LatentSpace, Vectors
@@ -29,6 +29,7 @@ MODES: Final = ("data", "model", "synth")
 
 DRAWS = "draws"
 PREFIX: Final = ("sounds.", "map.")
+VECTORS = PREFIX[1] + "vectors"
 SYNTH_POINTS = 48 * 48
 MOST_CHANGES = 16
 """Changes of the presets that an instrument's file remembers."""
@@ -185,8 +186,11 @@ class Explorer:
         course = self.collection.portraits()[:, self.collection.latent_size :].mean(axis=0)
         return np.concatenate([rows, np.tile(course, (len(rows), 1))], axis=1)
 
-    def to_parts(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """JSON values and tensors for an instrument's file; `from_parts` reads them."""
+    def to_parts(self, sound_map: SoundMap | None = None) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """JSON values and tensors for an instrument's file; `from_parts` reads them.
+
+        What the sound map beside it has, frame by frame, is not written twice; nor what frames say of themselves.
+        """
         sounds, arrays = self.collection.to_parts()
         packed = {PREFIX[0] + name: array for name, array in arrays.items()}
         facts: dict[str, Any] = {
@@ -201,12 +205,19 @@ class Explorer:
         if self.projection is not None:
             facts["projection"], arrays = self.projection.to_parts()
             packed |= {PREFIX[1] + name: array for name, array in arrays.items()}
+        if self.by == "frames":
+            packed.pop(VECTORS, None)
+            for name, shared in _shared(sound_map).items():
+                if name in packed and np.array_equal(packed[name], shared):
+                    del packed[name]
         if self.draws is not None:
             packed[DRAWS] = self.draws
         return facts, packed
 
     @classmethod
-    def from_parts(cls, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Explorer:
+    def from_parts(
+        cls, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], sound_map: SoundMap | None = None
+    ) -> Explorer:
         """
         Raises:
             InputError: what is there does not belong together.
@@ -224,11 +235,15 @@ class Explorer:
         by = facts.get("by", "sounds")
         if by not in ("sounds", "frames"):
             raise InputError(f"the explorer's map is by {by!r}: expected sounds or frames")
+        if by == "frames":
+            arrays = {**_shared(sound_map), **arrays}
         collection = Collection.from_parts(listed("sounds"), own(PREFIX[0]))
         projection = None
         if "projection" in facts:
             if not isinstance(facts["projection"], Mapping):
                 raise InputError("the explorer's projection is no object")
+            if by == "frames":
+                arrays = {VECTORS: collection.frames().astype(np.float64), **arrays}
             projection = Projection.from_parts(facts["projection"], own(PREFIX[1]))
             rows = len(collection) if by == "sounds" else int(collection.lengths().sum())
             if len(projection.places) != rows:
@@ -253,6 +268,13 @@ class Explorer:
             None if draws is None else np.asarray(draws, np.float32),
             [tuple(PresetBook.from_list(presets)) for presets in listed("history")],
         )
+
+
+def _shared(sound_map: SoundMap | None) -> dict[str, NDArray[Any]]:
+    """What a map of frames and an explorer by frames both have, by the explorer's names."""
+    if sound_map is None:
+        return {}
+    return {PREFIX[0] + FRAMES: sound_map.latents, PREFIX[1] + "places": sound_map.positions}
 
 
 def explorer_of(instrument: Instrument) -> Explorer:

@@ -17,6 +17,7 @@ from terrain_core.explorer.space import LatentSpace, Vectors
 from terrain_core.explorer.steering import Pin
 from terrain_core.explorer.variations import farthest_first
 from terrain_core.figures import DPI, FAINT, HAIRLINE, INK, WAVEFORM
+from terrain_core.sound_map import Blending, SoundMap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -201,6 +202,31 @@ def sliders_figure(sliders: Sliders, title: str = "") -> Figure:
     panel.set_xlabel("principal direction" if sliders.principal else "latent", fontsize=9, color=INK)
     _style(panel, "standard deviations" if sliders.principal else "value")
     _title(figure, title)
+    return figure
+
+
+def blending_figure(sound_map: SoundMap, ways: Mapping[str, tuple[int, Blending]], *, cells: int = 160) -> Figure:
+    """What a map has between its sounds, side by side for each way of blending (neighbours and how they are weighed):
+    the three widest principal directions of the latents as red, green and blue.
+    """
+    known = sound_map.latents.astype(np.float64)
+    mean = known.mean(axis=0)
+    axes = np.linalg.svd(known - mean, full_matrices=False)[2][:3]
+    low, high = np.quantile((known - mean) @ axes.T, (0.05, 0.95), axis=0)
+    side = (np.arange(cells) + 0.5) / cells
+    points = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    figure = _figure(2.6 * len(ways), 2.9)
+    for panel, (title, (neighbours, blending)) in zip(figure.subplots(1, len(ways)), ways.items(), strict=True):
+        drawn = SoundMap(sound_map.positions, sound_map.latents, blending=blending)
+        colours = (drawn.blend(points, np.full(len(points), neighbours)) - mean) @ axes.T
+        colours = np.clip((colours - low) / np.where(high > low, high - low, 1.0), 0, 1)
+        colours = np.pad(colours, ((0, 0), (0, 3 - colours.shape[1])), constant_values=0.5)
+        panel.imshow(colours.reshape(cells, cells, 3), origin="lower", extent=(0, 1, 0, 1))
+        panel.plot(
+            *sound_map.positions.T, ".", color="white", markersize=3, markeredgecolor="black", markeredgewidth=0.3
+        )
+        panel.set_title(title, fontsize=9, color=INK)
+        _style(panel, "")
     return figure
 
 

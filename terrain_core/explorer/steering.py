@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 from terrain_core.errors import InputError
 from terrain_core.terrain import Terrain
 from terrain_core.terrain.fit import FitSettings, fit
+from terrain_core.terrain.hills import SMALLEST_RADIUS, with_hills
 
 BASE_STEPS = 24
-"""Along each side of the map, points at which a terrain that was there before is held."""
+"""Along each side of the map, points at which a terrain without Fourier features is held."""
 
 HOLD_DISTANCE = 0.12
 """Nearer than this to a pin, in parts of the map's side, the terrain that was there before is not held."""
+
+MET = 1e-3
+"""What the terrain before misses by less than this, in parts of the latents' spread, needs no hill."""
 
 REPEATS = 300
 """A pin counts as much as this many points of the terrain before."""
@@ -76,12 +80,15 @@ class Steered:
     """A terrain through pins.
 
     Attributes:
-        terrain: two dimensions, 0..1 each.
+        terrain: two dimensions, 0..1 each; or those of the terrain before.
         errors: (pins,), how far the terrain passes from each pin, in parts of the latents' spread.
+        moved: how far the terrain before was moved away from the pins, root mean square in parts of its spread; None
+            without one.
     """
 
     terrain: Terrain
     errors: NDArray[np.float64]
+    moved: float | None = None
 
 
 def steer(
@@ -99,12 +106,14 @@ def steer(
 
     Args:
         pins: one or more; of two at one place, the later counts.
-        base: a terrain that was there before: away from the pins it stays as it was. None: the pins are all there is.
-        gauss_scale: cycles per side: how quickly the terrain may turn between pins.
-        epochs: of learning, after the closed form.
+        base: a terrain that was there before: it gets a hill at each pin that it misses (`terrain_core.terrain.hills`),
+            and stays as it was further away than `HOLD_DISTANCE`. One without Fourier features cannot have hills: it is
+            learned again, roughly. None: the pins are all there is.
+        gauss_scale: cycles per side: how quickly the terrain may turn between pins; of no use for hills.
+        epochs: of learning, after the closed form; hills have nothing to learn.
         seed: equal seeds give equal terrains.
     Raises:
-        InputError: no pins, or latents of different sizes.
+        InputError: no pins, latents of different sizes, epochs for hills, or more pins than a terrain can take.
     """
     if not pins:
         raise InputError("no pins: pin at least one sound somewhere")
@@ -114,17 +123,54 @@ def steer(
     latest = list({(pin.x, pin.y): pin for pin in pins}.values())
     places = np.array([[pin.x, pin.y] for pin in latest])
     latents = np.stack([pin.latent for pin in latest])
+    if base is not None and base.gauss_scale > 0:
+        if epochs:
+            raise InputError("a terrain that is kept meets its pins as it is: leave the epochs out")
+        terrain = _with_pins_on(base, places, latents)
+    else:
+        terrain = _learned(places, latents, base, gauss_scale, epochs, seed)
+    around = latents
+    moved = None
+    if base is not None:
+        held, values = _held(base, places)
+        around = np.concatenate([latents, values])
+        if len(held):
+            moved = float(np.sqrt(((terrain.at(_on(terrain, held)) - values) ** 2).mean())) / _spread(around)
+    errors = np.linalg.norm(terrain.at(_on(terrain, places)) - latents, axis=1) / np.sqrt(latents.shape[1])
+    return Steered(terrain, errors.astype(np.float64) / _spread(around), moved)
+
+
+def _spread(latents: NDArray[np.float32]) -> float:
+    return float(latents.std(axis=0).mean()) or 1.0
+
+
+def _with_pins_on(base: Terrain, places: NDArray[np.float64], latents: NDArray[np.float32]) -> Terrain:
+    changes = latents - base.at(_on(base, places))
+    wrong = np.linalg.norm(changes, axis=1) / np.sqrt(latents.shape[1]) > MET * _spread(_held(base, places)[1])
+    if not wrong.any():
+        return base
+    # A hill ends before the next pin, so that one that is met stays so.
+    away = np.linalg.norm(places[:, np.newaxis] - places, axis=2) + np.diag(np.full(len(places), np.inf))
+    radii = np.clip(away.min(axis=1), SMALLEST_RADIUS, HOLD_DISTANCE)
+    near = wrong | (away[:, wrong].min(axis=1) < SMALLEST_RADIUS)  # on the slope of another's: corrected with it
+    return with_hills(base, places[near], changes[near], radii[near])
+
+
+def _learned(
+    places: NDArray[np.float64],
+    latents: NDArray[np.float32],
+    base: Terrain | None,
+    gauss_scale: float,
+    epochs: int,
+    seed: int,
+) -> Terrain:
     points, targets = np.repeat(places, REPEATS, axis=0), np.repeat(latents, REPEATS, axis=0)
     if base is not None:
         held, values = _held(base, places)
         points, targets = np.concatenate([points, held]), np.concatenate([targets, values])
-        gauss_scale = max(gauss_scale, base.gauss_scale * float(np.ptp(base.bounds[:2], axis=1).mean()))
     terrain = Terrain.create(2, latents.shape[1], bounds=[[0, 1], [0, 1]], gauss_scale=gauss_scale, seed=seed)
-    settings = FitSettings(epochs=epochs, ridge_start=1e-6, ridge_end=1e-6, seed=seed)
-    fit(terrain, points, targets, settings)
-    spread = float(np.concatenate([latents, targets]).std(axis=0).mean()) or 1.0
-    errors = np.linalg.norm(terrain.at(places) - latents, axis=1) / np.sqrt(latents.shape[1]) / spread
-    return Steered(terrain, errors.astype(np.float64))
+    fit(terrain, points, targets, FitSettings(epochs=epochs, ridge_start=1e-6, ridge_end=1e-6, seed=seed))
+    return terrain
 
 
 def _held(base: Terrain, places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
@@ -133,9 +179,14 @@ def _held(base: Terrain, places: NDArray[np.float64]) -> tuple[NDArray[np.float6
     grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
     away = np.linalg.norm(grid[:, np.newaxis] - places, axis=2).min(axis=1)
     points = grid[away > HOLD_DISTANCE]
-    inside = np.full((len(points), base.control_size), 0.5)
-    inside[:, : min(2, base.control_size)] = points[:, : min(2, base.control_size)]
-    return points, base.at(inside)
+    return points, base.at(_on(base, points))
+
+
+def _on(terrain: Terrain, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points (n, 2) as a terrain's positions (n, C): without what it does not have, other dimensions in the middle."""
+    inside = np.full((len(points), terrain.control_size), 0.5)
+    inside[:, : min(2, terrain.control_size)] = points[:, : min(2, terrain.control_size)]
+    return inside
 
 
 def with_pins(before: Sequence[Pin], fresh: Iterable[Pin]) -> tuple[Pin, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ class EncodedFiles:
     """One for each file that could not be used."""
     encoded: int = 0
     """Files that had to be encoded; all others came out of the cache, or are copies of one that did not."""
+    files: tuple[Path, ...] = ()
+    """The file of each trajectory."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ def encode_files(
         InputError: the cluster cannot be reached, or the autoencoder cannot be sent there.
     """
     settings = settings or EncodeSettings()
+    began = time.time_ns()
     files = [Path(path) for path in paths]
     results: dict[int, Result] = {}
     waiting: dict[str, list[int]] = {}  # key -> the files that have this content
@@ -136,7 +140,10 @@ def encode_files(
             own = _named(result, files[number]) if isinstance(result, FileError) else result
             done(number, own)
 
+    if settings.cache is not None:
+        settings.cache.trim(began)
     trajectories: list[LatentTrajectory] = []
+    used: list[Path] = []
     problems: list[FileError] = []
     for number, path in enumerate(files):
         result = results[number]
@@ -144,7 +151,8 @@ def encode_files(
             problems.append(result)
         else:
             trajectories.append(_trajectory(path, result, autoencoder))
-    return EncodedFiles(tuple(trajectories), tuple(problems), len(waiting))
+            used.append(path)
+    return EncodedFiles(tuple(trajectories), tuple(problems), len(waiting), tuple(used))
 
 
 def _encode_all(

@@ -90,6 +90,13 @@ def frame(page: Page) -> dict:
     return page.evaluate("new Promise(done => terrain.connection.on('frame', done))")
 
 
+def comes(page: Page, within: float = 0.01, **expected: float) -> None:
+    """Wait for a frame that is played so: x, y, p."""
+    end = time.monotonic() + PATIENCE / 1000
+    while any(abs((heard := frame(page))[key] - value) > within for key, value in expected.items()):
+        assert time.monotonic() < end, f"never came: {expected}; the last was {heard}"
+
+
 def place(page: Page, canvas: str, x: float, y: float) -> tuple[float, float]:
     box = page.locator(canvas).bounding_box()
     assert box is not None
@@ -264,25 +271,17 @@ def test_a_pen_presses_a_finger_touches_keys_move(context, server):
         x, y = place(page, "#pad", 0.25, 0.4)
         pen = {"x": x, "y": y, "button": "left", "buttons": 1, "pointerType": "pen", "force": force, "clickCount": 1}
         tools.send("Input.dispatchMouseEvent", {"type": "mousePressed", **pen})
-        time.sleep(0.3)
-        heard = frame(page)
-        assert (heard["x"], heard["y"]) == pytest.approx((0.25, 0.4), abs=0.01)
-        assert heard["p"] == pytest.approx(force, abs=0.01)
+        comes(page, x=0.25, y=0.4, p=force)
         tools.send("Input.dispatchMouseEvent", {"type": "mouseReleased", **pen, "buttons": 0, "force": 0})
-        time.sleep(0.3)
-        assert frame(page)["p"] == 0
+        comes(page, p=0, within=0)
     x, y = place(page, "#pad", 0.7, 0.2)
     tools.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y, "force": 0.6}]})
-    time.sleep(0.3)
-    heard = frame(page)
-    assert (heard["x"], heard["y"], heard["p"]) == pytest.approx((0.7, 0.2, 0.6), abs=0.01)
+    comes(page, x=0.7, y=0.2, p=0.6)
     tools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     page.focus("#pad")
     page.keyboard.press("Shift+ArrowLeft")
     page.keyboard.press("ArrowDown")
-    time.sleep(0.3)
-    heard = frame(page)
-    assert (heard["x"], heard["y"]) == pytest.approx((0.6, 0.21), abs=1e-6)
+    comes(page, x=0.6, y=0.21, within=1e-6)
     # Quicker than the frames that answer them, and than a cursor that glides.
     page.evaluate("terrain.connection.send('cursor_glide', { ms: 200 })")
     page.evaluate(
@@ -293,8 +292,7 @@ def test_a_pen_presses_a_finger_touches_keys_move(context, server):
           }
         }"""
     )
-    time.sleep(1)
-    assert frame(page)["x"] == pytest.approx(0.8, abs=1e-3)
+    comes(page, x=0.8, within=1e-3)
     assert not faults
 
 
@@ -330,11 +328,9 @@ def test_two_pages_see_each_other(context, server):
     faults: list[str] = []
     first, second = opened(context, server, faults), opened(context, server, faults)
     drag(first, "#pad", [(0.1, 0.1), (0.9, 0.3)])
-    time.sleep(0.3)
-    assert (frame(second)["x"], frame(second)["y"]) == pytest.approx((0.9, 0.3), abs=0.01)
+    comes(second, x=0.9, y=0.3)
     drag(second, "#pad", [(0.1, 0.1), (0.2, 0.8)])
-    time.sleep(0.3)
-    assert (frame(first)["x"], frame(first)["y"]) == pytest.approx((0.2, 0.8), abs=0.01)
+    comes(first, x=0.2, y=0.8)
     first.click("#song")
     until(second, "!terrain.state.transport.playing")
     first.fill("#bpm", "97")

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 
+import dawdreamer as daw
 import numpy as np
 import psutil
 import pytest
@@ -17,7 +18,8 @@ import pytest
 from terrain_core.engine.player import CEILING
 from terrain_core.parameters import PARAMETERS, Status, by_key
 from terrain_plugin.clap_host import ClapLibrary, ClapPlugin, Midi, ParamValue, Transport
-from tests.hosts.processes import descriptors, engines, shared_memories
+from terrain_plugin.dawdreamer import add_terrain, automate
+from tests.hosts.processes import descriptors, engines, shared_memories, wait_until
 
 INSTANCES, MOST = 4, 1024
 RATES = (22050.0, 44100.0, 48000.0, 96000.0)
@@ -124,13 +126,19 @@ def soak(library: ClapLibrary, seconds: float) -> dict[str, float]:
 def sizes() -> dict[str, float]:
     """What must not grow."""
     return {
-        "engines": max(engine.memory_info().rss for engine in engines()),
-        "host": psutil.Process().memory_info().rss,
+        "engines": max(own_bytes(engine) for engine in engines()),
+        "host": own_bytes(psutil.Process()),
         "threads": threading.active_count() + psutil.Process().num_threads(),
         "descriptors": descriptors(),
         "engine descriptors": max(engine.num_fds() for engine in engines()),
         "memories": shared_memories(),
     }
+
+
+def own_bytes(process: psutil.Process) -> int:
+    """Memory in use that no file backs: pages of libraries come and go as the system likes."""
+    memory = process.memory_info()
+    return memory.rss - memory.shared
 
 
 def check(grown: dict[str, float]) -> None:
@@ -148,3 +156,62 @@ def test_nothing_grows(library: ClapLibrary) -> None:
 @pytest.mark.timeout(1200)
 def test_nothing_grows_in_ten_minutes(library: ClapLibrary) -> None:
     check(soak(library, 600.0))
+
+
+class Studio:
+    """A DawDreamer with one instance, which renders gestures."""
+
+    def __init__(self, random: np.random.Generator) -> None:
+        self.random = random
+        self.rate = int(random.choice(RATES))
+        self.engine = daw.RenderEngine(self.rate, int(random.choice([1 << n for n in range(4, 12)])))
+        values = {p.key: p.from_normalised(float(random.random())) for p in random.choice(np.array(SETTABLE), 3)}
+        self.terrain = add_terrain(self.engine, "terrain", parameters=values)
+        self.engine.load_graph([(self.terrain, [])])
+
+    def plan(self) -> None:
+        """Another tempo and another gesture, for the next render."""
+        self.engine.set_bpm(float(self.random.uniform(30, 300)))
+        for key in ("x", "y", "pressure"):
+            automate(self.terrain, {key: np.linspace(*self.random.random(2), self.rate // 2)})
+
+    def render(self) -> None:
+        self.engine.render(float(self.random.uniform(0.1, 0.5)))
+
+    def check(self) -> None:
+        sound = self.engine.get_audio()
+        assert np.isfinite(sound).all()
+        assert np.abs(sound).max() <= LOUDEST
+
+
+def soak_studios(seconds: float) -> dict[str, float]:
+    """DawDreamer renders without Python's lock: a thread an engine, and now and then a new engine for an old one."""
+    random = np.random.default_rng(1)
+    studios = [Studio(random) for _ in range(INSTANCES)]
+    began, rounds = time.monotonic(), 0
+    before: dict[str, float] = {}
+    while (now := time.monotonic() - began) < seconds:
+        for studio in studios:
+            studio.plan()
+        threads = [threading.Thread(target=studio.render) for studio in studios]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for studio in studios:
+            studio.check()
+        rounds += 1
+        if rounds % 5 == 0:
+            studios[rounds // 5 % INSTANCES] = Studio(random)
+        if not before and now > seconds / 4:
+            assert wait_until(lambda: len(engines()) == INSTANCES, 5)
+            before = sizes()
+    assert wait_until(lambda: len(engines()) == INSTANCES, 5)
+    after = sizes()
+    print(f"{rounds} rounds of {INSTANCES} renders in {seconds:.0f} s; from a quarter on: {before} -> {after}")
+    assert rounds > seconds / 10, "hardly anything was played"
+    return {name: after[name] - before[name] for name in before}
+
+
+def test_nothing_grows_in_dawdreamers_threads() -> None:
+    check(soak_studios(float(os.environ.get("LATENT_TERRAIN_SOAK", "12"))))

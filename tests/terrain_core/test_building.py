@@ -7,6 +7,7 @@ import soundfile
 from terrain_core import autoencoders
 from terrain_core.building import BuildSettings, build, find_sounds, sound_paths
 from terrain_core.errors import FileError, InputError
+from terrain_core.explorer.collection import encode_sound
 from terrain_core.instrument import Instrument
 from terrain_core.sound_map import SoundMap
 from terrain_core.terrain.fit import FitSettings
@@ -41,6 +42,35 @@ def test_the_terrain_gives_each_sounds_latents_at_its_place(tones, autoencoder):
     error = np.sqrt(np.mean((terrain.at(sound_map.positions) - latents) ** 2))
     assert error < 0.1 * latents.std()
     assert built.fit.epochs == 0
+
+
+def test_a_built_instrument_knows_its_sounds_and_hardly_grows(tones, autoencoder, tmp_path):
+    """Each sound with its file, at the places that it is played at; the latents are in the file once."""
+    soundfile.write(tones / "more.wav", 0.3 * np.random.default_rng(1).uniform(-1, 1, 3 * 44100), 48000)
+    (tones / "other").mkdir()
+    (tones / "other" / "low.wav").write_bytes((tones / "low.wav").read_bytes()[:9000])
+    with_it = build([tones], autoencoder, BuildSettings(fit=CLOSED_FORM)).instrument
+    without = build([tones], autoencoder, BuildSettings(fit=CLOSED_FORM, explorer=False)).instrument
+    with_it.save(tmp_path / "with.terrain")
+    without.save(tmp_path / "without.terrain")
+    grown = (tmp_path / "with.terrain").stat().st_size - (tmp_path / "without.terrain").stat().st_size
+    assert grown < 1000 * 4  # a kilobyte a sound; the latents of the longest are more by themselves
+    loaded = Instrument.load(tmp_path / "with.terrain")
+    assert without.explorer is None
+    assert loaded.explorer is not None
+    assert loaded.explorer.by == "frames"
+    assert sorted(loaded.explorer.collection.names) == ["high", "low", "low 2", "more"]
+    for sound in loaded.explorer.collection.sounds:
+        known = encode_sound(sound.path, autoencoder)
+        np.testing.assert_array_equal(sound.latents, known.latents)
+        assert (sound.sha256, sound.held, sound.group) == (known.sha256, known.held, known.group)
+        rows = np.flatnonzero(np.array(loaded.sound_map.names) == sound.name)
+        np.testing.assert_array_equal(loaded.sound_map.latents[rows], sound.latents)
+        np.testing.assert_array_equal(
+            loaded.sound_map.positions[rows[sound.held]], loaded.explorer.place_of(sound.name)
+        )
+    loaded.save(tmp_path / "again.terrain")
+    assert (tmp_path / "again.terrain").read_bytes() == (tmp_path / "with.terrain").read_bytes()
 
 
 def test_a_line_of_time_has_no_sound_map(tones, autoencoder):

@@ -15,7 +15,7 @@ import soundfile
 from terrain_core import autoencoders
 from terrain_core.errors import InputError
 from terrain_core.trajectories import EncodeSettings, LatentCache, encode_file, encode_files
-from terrain_core.trajectories.latent_cache import cache_key
+from terrain_core.trajectories.latent_cache import cache_key, cache_size
 
 RATE = 44100
 
@@ -60,6 +60,55 @@ def test_nothing_is_encoded_twice(corpus, tmp_path):
     assert (model.asked, again.encoded) == (4, 0)
     same(first.trajectories, again.trajectories)
     same(first.trajectories, [encode_file(path, model) for path in corpus])
+
+
+def test_beyond_its_size_what_was_not_used_for_longest_goes(corpus, tmp_path):
+    """Five sounds, four entries, aged; room for two and a half."""
+    folder = tmp_path / "cache"
+    encode_files(corpus, Counting(), settings=EncodeSettings(LatentCache(folder)))
+    ages = {path: 1000 - 100 * n for n, path in enumerate(sorted(folder.rglob("*.safetensors")))}
+    now = time.time()
+    for path, age in ages.items():
+        os.utime(path, (now - age, now - age))
+    used = sorted(ages)[0]  # the oldest: looked up, it becomes the youngest
+    kept = LatentCache(folder, sum(path.stat().st_size for path in ages) * 5 // 8)
+    assert kept.get(used.parent.name + used.stem, 8) is not None
+    freed = kept.trim(time.time_ns())
+    left = sorted(folder.rglob("*.safetensors"))
+    assert used in left
+    assert left == sorted(ages)[:1] + sorted(ages)[-len(left) + 1 :]
+    assert len(left) == 2
+    assert freed > 0
+    assert kept.trim(time.time_ns()) == 0
+
+
+def test_what_is_being_used_is_not_deleted(corpus, tmp_path):
+    """A cache without room keeps the corpus that is being encoded, and loses the one before."""
+    model, settings = Counting(), EncodeSettings(LatentCache(tmp_path / "cache", 0))
+    encode_files(corpus[:2], model, settings=settings)
+    before = sorted((tmp_path / "cache").rglob("*.safetensors"))
+    assert len(before) == 2
+    for path in before:
+        os.utime(path, (1e9, 1e9))
+    encode_files(corpus[2:], model, settings=settings)
+    left = set((tmp_path / "cache").rglob("*.safetensors"))
+    asked = model.asked
+    assert left
+    assert len(left & set(before)) == 1  # the copy of sound 1 was used again
+    assert encode_files(corpus[2:], model, settings=settings).encoded == 0
+    assert model.asked == asked
+
+
+def test_sizes_are_read(monkeypatch):
+    assert [cache_size(text) for text in ("500M", "1.5k", "7", "0", "2 g".replace(" ", ""), "none")] == [
+        500 << 20, 1536, 7, 0, 2 << 30, None
+    ]  # fmt: skip
+    assert cache_size() == 4 << 30
+    monkeypatch.setenv("LATENT_TERRAIN_CACHE_SIZE", "10M")
+    assert cache_size() == 10 << 20
+    monkeypatch.setenv("LATENT_TERRAIN_CACHE_SIZE", "much")
+    with pytest.raises(InputError, match="the cache's size in LATENT_TERRAIN_CACHE_SIZE is 'much': expected bytes"):
+        cache_size()
 
 
 def test_other_audio_or_another_autoencoder_is_encoded(corpus, tmp_path, rng):

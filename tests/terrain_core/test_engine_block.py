@@ -72,7 +72,7 @@ class Score:
     def play(self, engine: Engine, cuts: set[int] | range = range(0)) -> np.ndarray:
         cuts = {*cuts, *([self.starts_at] if self.starts_at else [])}
         edges = [0, *sorted(cut for cut in cuts if 0 < cut < self.samples), self.samples]
-        rate = engine._clock.host_rate
+        rate = engine.sample_rate
         return np.concatenate([engine.process(self.block(a, b, rate)) for a, b in itertools.pairwise(edges)], axis=1)
 
 
@@ -145,7 +145,7 @@ def test_the_first_click_that_a_step_makes_leaves_at_its_frame_plus_latency(rate
     """
     made = engine(ClickAutoencoder(delay=delay, hop=hop), rate, x=0)
     frame = 9
-    due = int(made._clock.due(frame, frame + 1)[0])
+    due = int(made._blocks._clock.due(frame, frame + 1)[0])
     exact = frame * hop * rate / 44100
     audio = Score(due + made.latency + 300, (point("x", due, 1.0),)).play(made, range(0, 9000, 113))[0]
     # One click alone: those that follow are hop / 44100 s later.
@@ -160,7 +160,7 @@ def test_the_first_click_that_a_step_makes_leaves_at_its_frame_plus_latency(rate
 @pytest.mark.parametrize("rate", RATES)
 def test_a_step_one_sample_after_the_frame_started_waits_for_the_next(rate: int) -> None:
     made = engine(ClickAutoencoder(hop=512), rate, x=0)
-    due = made._clock.due(9, 11)
+    due = made._blocks._clock.due(9, 11)
     audio = Score(int(due[1]) + made.latency + 100, (point("x", int(due[0]) + 1, 1.0),)).play(made)[0]
     assert abs(int(np.abs(audio).argmax()) - (due[1] + made.latency)) <= 1
 
@@ -222,7 +222,7 @@ def test_level_and_latents_of_one_moment_are_heard_together(rate: int, delay: in
     """
     hop = 512
     made = engine(DirectAutoencoder(delay=delay, hop=hop), rate, x=0.5)
-    due = int(made._clock.due(6, 7)[0])
+    due = int(made._blocks._clock.due(6, 7)[0])
     score = Score(due + 6000, (point("x", due, 1.0), point("level", due, -20.0)))
     audio = score.play(made, range(0, 9000, 77))[0]
     t = (np.arange(audio.size) - made.latency - 6 * hop * rate / 44100) * 44100 / rate + 1  # samples of the ramp
@@ -355,7 +355,7 @@ def test_effects_know_the_beat_at_each_frame() -> None:
 
 def test_a_song_that_jumps_takes_its_frame_numbers_along_and_goes_on_sounding() -> None:
     made = engine(LinearAutoencoder(hop=441))
-    streams = [made._player._decoder]
+    streams = [made._blocks._player._decoder]
     blocks = [Block(441 * 10, transport=Transport(True, beat, 120.0, beat / 2)) for beat in (0.0, 0.2, 6.0, 6.2, 0.0)]
     recorder = recorded(blocks)
     np.testing.assert_array_equal(recorder.numbers, [*range(20), *range(300, 320), *range(10)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from terrain_core.errors import InputError
 from terrain_core.explorer.attributes import (
     Attribute,
     Examples,
+    _stretch_between,
     apply,
     from_examples,
     learn,
@@ -81,6 +83,31 @@ def test_attack_and_duration_of_a_ramp() -> None:
     found = measure((sine(2000, 2.0) * envelope).astype(np.float32), RATE)
     assert found.attack_s == pytest.approx(0.4, abs=0.011)
     assert found.duration_s == pytest.approx(0.795, abs=0.011)  # 40 dB down is 5 ms after the rise begins
+
+
+@pytest.mark.parametrize("hz", [40, 100, 400])
+@pytest.mark.parametrize("rise", [0.2, 0.5])
+@pytest.mark.parametrize("kind", ["sine", "pulses"])
+def test_an_attack_is_as_long_as_the_rise_however_low_the_tone(hz: float, rise: float, kind: str) -> None:
+    """Neither the half-waves of a low sine nor the gaps between pulses are taken for its beginning."""
+    seconds = np.arange(2 * RATE) / RATE
+    pulses = np.cos(np.pi * hz * seconds) ** 16 * np.cos(2 * np.pi * 20 * hz * seconds)
+    carrier = sine(hz, 2.0) if kind == "sine" else pulses[np.newaxis]
+    envelope = np.interp(seconds, [0, 0.2, 0.2 + rise, 1.0, 1.3], [0, 0, 1, 1, 0])
+    found = measure((carrier * envelope).astype(np.float32), RATE, pitch=False)
+    assert found.attack_s == pytest.approx(0.8 * rise, abs=0.003 + 0.6 / hz)
+
+
+def test_an_attack_can_be_stretched_by_less_than_a_frame() -> None:
+    """What comes after it is later by as much, and before it all is as it was."""
+    rows = np.interp(np.arange(20), [0, 5, 8, 19], [0, 0, 1, 2])[:, np.newaxis].astype(np.float32)
+    for frames in (-1.5, -0.5, 0.0, 0.25, 1.0, 2.75):
+        found = _stretch_between(rows, 5, 8, frames)[:, 0]
+        np.testing.assert_allclose(found[:6], rows[:6, 0], atol=1e-6)
+        moments = np.arange(len(found))
+        expected = np.interp(moments, [0, 5, 8 + frames, 19 + frames], [0, 0, 1, 2])
+        np.testing.assert_allclose(found, expected, atol=0.12)  # a corner between two frames is cut off
+        assert len(found) == 20 + math.ceil(frames)
 
 
 # Attributes

@@ -33,6 +33,7 @@ FOR_EVER = {
     26: "loop_speed", 27: "loop_reverse", 28: "loop_feedback", 29: "loop_mix", 30: "loop_undo", 31: "loop_redo",
     32: "loop_clear", 33: "loop_mute", 34: "loop_action", 35: "loop_blend", 36: "loop_level", 37: "loop_state",
     38: "loop_phase", 39: "tap",
+    56: "blend", 57: "blend_power", 58: "blend_radius",
 }  # fmt: skip
 
 every_parameter = pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: parameter.key)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terrain_core.errors import InputError
-from terrain_core.sound_map import TREE_FROM, Blending, SoundMap
+from terrain_core.sound_map import TREE_FROM, Blending, BlendingInTime, SoundMap
 
 
 @pytest.fixture
@@ -118,6 +118,47 @@ def test_any_cutting_gives_the_same_bits(count: int, method: str, rng: np.random
     for size in (1, 7):
         parts = [sounds.blend(points[k : k + size], counts(len(points[k : k + size]), 8)) for k in range(0, 60, size)]
         np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def turned(points: int) -> BlendingInTime:
+    """Power from 1 to 6 and back, radius from 0.05 to 0.6, over a way."""
+    t = np.linspace(0, 1, points)
+    return BlendingInTime(np.zeros(points, bool), 1 + 5 * np.sin(np.pi * t) ** 2, 0.05 + 0.55 * t)
+
+
+def test_moving_while_power_and_radius_are_turned_never_jumps(scatter: SoundMap) -> None:
+    """Twice as many steps, steps half as large."""
+    leaps = []
+    for steps in (20_000, 40_000):
+        line = np.linspace([0.05, 0.1], [0.95, 0.8], steps)
+        leaps.append(np.abs(np.diff(scatter.blend(line, counts(steps, 8), turned(steps)), axis=0)).max())
+    assert leaps[1] / leaps[0] == pytest.approx(0.5, abs=0.1)
+
+
+def test_on_a_sound_the_blend_is_that_sound_whatever_power_and_radius_are(scatter: SoundMap) -> None:
+    for natural in (False, True):
+        blending = turned(200)
+        blending = BlendingInTime(np.full(200, natural), blending.power, blending.radius)
+        np.testing.assert_allclose(
+            scatter.blend(scatter.positions, counts(200, 8), blending), scatter.latents, atol=1e-5
+        )
+
+
+def test_each_point_is_blended_as_it_says(scatter: SoundMap, rng: np.random.Generator) -> None:
+    """As a map that has this blending of its own, bit for bit; in any cutting."""
+    points = rng.uniform(size=(90, 2))
+    natural, power = rng.uniform(size=90) < 0.3, rng.choice([1.0, 2.0, 3.7], 90)
+    radius = rng.choice([0.1, 0.3, np.inf], 90)
+    whole = scatter.blend(points, counts(90, 8), BlendingInTime(natural, power, radius))
+    for size in (1, 7):
+        for k in range(0, 90, size):
+            part = slice(k, k + size)
+            blending = BlendingInTime(natural[part], power[part], radius[part])
+            np.testing.assert_array_equal(scatter.blend(points[part], counts(90, 8)[part], blending), whole[part])
+    for row in range(90):
+        own = Blending("natural" if natural[row] else "distance", power[row], None if radius[row] > 2 else radius[row])
+        alone = SoundMap(scatter.positions, scatter.latents, blending=own)
+        np.testing.assert_array_equal(alone.blend(points[row : row + 1], counts(1, 8))[0], whole[row])
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from terrain_core.errors import FileError, InputError
-from terrain_core.lanes import Lane, Point, Shape
+from terrain_core.lanes import Lane
 from terrain_core.parameters import PARAMETERS
 from terrain_core.plugin_state import PluginState
 from terrain_core.tempo import Meter, TempoMap, TempoPoint
 from terrain_daws import Marker, PluginInstance, Project, Track, read, write
 from terrain_daws.ardour.interpolation import fader_position, gain_of
 from tests.terrain_daws.damage import flips, truncations
+from tests.terrain_daws.strategies import lanes, tempo_maps
 
 STATE = PluginState({"x": 0.25, "glide": 120.0, "run": 1.0})
 
@@ -166,20 +166,6 @@ def test_an_older_session_and_a_newer_one(project_of) -> None:
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
-
-lanes = st.lists(
-    st.tuples(
-        st.integers(0, 400).map(lambda n: n / 8), st.floats(0, 1), st.sampled_from(list(Shape)), st.floats(-1, 1)
-    ),
-    min_size=1,
-    max_size=10,
-).map(lambda rows: Lane.from_points([Point(*row) for row in sorted(rows, key=lambda row: row[0])], name="X", key="x"))
-tempo_maps = st.lists(
-    st.tuples(st.integers(0, 60), st.integers(40, 240), st.sampled_from(["step", "linear-beats", "linear-seconds"])),
-    min_size=1,
-    max_size=5,
-    unique_by=lambda row: row[0],
-).map(lambda rows: TempoMap([TempoPoint(*row) for row in sorted(rows)], [Meter(0, 4, 4), Meter(8, 7, 8)]))
 
 
 @settings(deadline=None, max_examples=60)

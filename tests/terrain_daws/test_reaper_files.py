@@ -16,11 +16,12 @@ from terrain_core import identity
 from terrain_core.errors import FileError, InputError
 from terrain_core.lanes import Lane, Point, Shape
 from terrain_core.plugin_state import PluginState
-from terrain_core.tempo import Meter, TempoMap, TempoPoint
+from terrain_core.tempo import Meter, TempoMap
 from terrain_daws import Marker, Note, PluginInstance, Project, Track, read
 from terrain_daws.reaper.plugins import encoded_state, vst3_number
 from terrain_daws.reaper.writing import write_reaper
 from tests.terrain_daws.damage import flips, truncations
+from tests.terrain_daws.strategies import lanes_of, tempo_maps
 
 REAL = Path(__file__).parents[3] / "shared/data/daw/rpp"
 CLASS_ID = identity.VST3_CLASS_UUID.replace("-", "").upper()
@@ -377,17 +378,7 @@ E 240 80 40 00
 # --- writing --------------------------------------------------------------------------------------------------------
 
 values = st.floats(0, 1).map(lambda v: round(v, 6))
-lanes = st.lists(
-    st.tuples(st.integers(0, 400).map(lambda n: n / 8), values, st.sampled_from(list(Shape)), st.floats(-1, 1)),
-    min_size=1,
-    max_size=12,
-).map(lambda rows: Lane.from_points([Point(*row) for row in sorted(rows, key=lambda row: row[0])], name="X", key="x"))
-tempo_maps = st.lists(
-    st.tuples(st.integers(0, 60), st.integers(40, 240), st.sampled_from(["step", "linear-beats", "linear-seconds"])),
-    min_size=1,
-    max_size=5,
-    unique_by=lambda row: row[0],
-).map(lambda rows: TempoMap([TempoPoint(*row) for row in sorted(rows)], [Meter(0, 4, 4), Meter(8, 7, 8)]))
+lanes = lanes_of(values)
 
 
 @settings(deadline=None, max_examples=60)

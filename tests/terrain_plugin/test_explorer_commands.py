@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from terrain_core.instrument import Instrument
 from terrain_daws import read
 from terrain_plugin.cli import app
 from terrain_plugin.shipped import DEFAULT_INSTRUMENT
+from tests.terrain_core.one_shot_bundle import LATENTS, one_shot
 
 RATE = 44100
 
@@ -233,6 +235,51 @@ def test_an_instrument_without_an_explorer_is_explored_by_its_map(work: Path) ->
     names = explorer_of(Instrument.load(DEFAULT_INSTRUMENT)).collection.names
     run("morph", DEFAULT_INSTRUMENT, names[0], names[-1], "-o", "d.wav", "--steps", 2, "--held", 0.3)
     assert seconds_of("d.wav") == pytest.approx(2 * 0.3 + 0.1, abs=0.03)
+
+
+@pytest.mark.parametrize("layout", ["map", "timeline"])
+def test_what_was_built_is_explored_at_once(layout: str, work: Path, made: Path) -> None:
+    """Without `terrain map` in between; and its presets are taken to another autoencoder from the files."""
+    other = work / "other.zip"
+    other.write_bytes(one_shot().to_bytes())
+    sounds = sorted((made / "sounds").rglob("*.wav"))[:3]
+    run("build", *sounds, "-o", "b.terrain", "--epochs", 0, "--layout", layout)
+    a, b = sounds[0].stem, sounds[2].stem
+    run("morph", "b.terrain", a, b, "-o", "m.wav", "--steps", 2)
+    run("vary", "b.terrain", a, "-o", "v.wav", "--count", 2, "--corpus")
+    assert run("reconstruct", sounds[1], "-o", "r.wav", "-i", "b.terrain")["same"] == sounds[1].stem
+    run("preset", "keep", "b.terrain", "soft", "--sound", a)
+    run("preset", "keep", "b.terrain", "scene", "--sound", b, "--set", "blend_power=3")
+    run("steer", "b.terrain", "--pin", f"{a}@0.2,0.2", "--keep", "-o", "s.terrain")
+    if layout == "map":
+        run("walk", "b.terrain", "-o", "w.csv")
+        before, after = Instrument.load("b.terrain"), Instrument.load("s.terrain")
+        corner = np.array([[0.9, 0.9]])
+        np.testing.assert_allclose(after.terrain.at(corner), before.terrain.at(corner), atol=1e-4)
+    facts = run("preset", "retrain", "s.terrain", "-a", other, "-o", "n.terrain")
+    assert (facts["sounds"], facts["presets"], facts["lost"]) == (3, 2, [])
+    moved = Instrument.load("n.terrain")
+    assert moved.explorer is not None
+    assert moved.explorer.presets.get("soft").latents.shape[1] == moved.autoencoder.latent_size == LATENTS
+    assert moved.explorer.presets.get("scene").parameters == {"blend_power": 3.0}
+
+
+def test_mapping_a_folder_again_encodes_nothing(work: Path, made: Path) -> None:
+    sounds = made / "sounds"
+    first = run("map", "--from", sounds, "--save", "1.terrain", "--cache", "kept")
+    entries = {path: path.stat().st_ino for path in Path("kept").rglob("*.safetensors")}
+    assert len(entries) == first["sounds"] == 18
+    run("map", "--from", sounds, "--save", "2.terrain", "--cache", "kept")
+    assert {path: path.stat().st_ino for path in Path("kept").rglob("*.safetensors")} == entries
+    assert Path("1.terrain").read_bytes() == Path("2.terrain").read_bytes()
+    for path in entries:
+        os.utime(path, (1e9, 1e9))
+    run("map", "--from", sounds / sounds_of(sounds)[0], "--save", "3.terrain", "--cache", "kept", "--cache-size", "1k")
+    assert len(list(Path("kept").rglob("*.safetensors"))) == 2  # those of this folder alone
+
+
+def sounds_of(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from terrain_daws.clips import Fragment, Piece, cut, in_sequence
 from terrain_daws.controls import assign_keys
 from terrain_daws.live import container, names, set_xml
 from terrain_daws.live.curves import Points, points_of
+from terrain_daws.live.document import LaneSource, LiveDocument
 from terrain_daws.live.set_xml import Clip, Device, Envelope, Events, Parameter, SetXml, place
 from terrain_daws.live.set_xml import Track as LiveTrack
 from terrain_daws.live.tempo import (
@@ -36,7 +37,6 @@ from terrain_daws.live.tempo import (
     meter_of,
     played_points,
 )
-from terrain_daws.live.writing import LaneSource, LiveDocument
 from terrain_daws.project import Marker, Note, PluginInstance, Project, Track
 
 OLDEST_VERSION, NEWEST_VERSION = 8, 12

@@ -20,8 +20,8 @@ from terrain_core.lanes import Lane
 from terrain_core.parameters import PARAMETERS, Parameter, by_key
 from terrain_core.plugin_state import PluginState
 from terrain_daws.live import container
+from terrain_daws.live.document import LiveDocument, escaped, hex_lines
 from terrain_daws.live.reading import read_bytes
-from terrain_daws.live.writing import LiveDocument, escaped, hex_lines
 from terrain_daws.project import Project
 
 CREATOR: Final = {

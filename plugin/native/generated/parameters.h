@@ -44,6 +44,9 @@ inline constexpr Word kLoopActionWords[] = {{0.0, "None"}, {1.0, "Record"}, {2.0
 inline constexpr Word kLoopBlendWords[] = {{0.0, "Own"}};
 inline constexpr Word kLoopStateWords[] = {{0.0, "Empty"}, {1.0, "Armed"}, {2.0, "Recording"}, {3.0, "Ending"}, {4.0, "Playing"}, {5.0, "Overdubbing"}, {6.0, "Replacing"}, {7.0, "Substituting"}, {8.0, "Multiplying"}, {9.0, "Inserting"}, {10.0, "Stopped"}};
 inline constexpr Word kTapWords[] = {{0.0, "Off"}, {1.0, "On"}};
+inline constexpr Word kBlendWords[] = {{0.0, "Own"}, {1.0, "Distance"}, {2.0, "Natural"}};
+inline constexpr Word kBlendPowerWords[] = {{0.0, "Own"}};
+inline constexpr Word kBlendRadiusWords[] = {{0.0, "Own"}};
 
 inline constexpr Parameter kParameters[] = {
     {1, "x", "X", "", "Position", 0.0, 1.0, 0.5, 0, 3, nullptr, 0, false, false},
@@ -98,8 +101,11 @@ inline constexpr Parameter kParameters[] = {
     {37, "loop_state", "Loop State", "", "Loop", 0.0, 10.0, 0.0, 10, 0, kLoopStateWords, 11, true, true},
     {38, "loop_phase", "Loop Phase", "", "Loop", 0.0, 1.0, 0.0, 0, 3, nullptr, 0, false, true},
     {39, "tap", "Tap", "", "Output", 0.0, 1.0, 0.0, 1, 0, kTapWords, 2, true, false},
+    {56, "blend", "Blend", "", "Source", 0.0, 2.0, 0.0, 2, 0, kBlendWords, 3, true, false},
+    {57, "blend_power", "Blend Power", "", "Source", 0.0, 8.0, 0.0, 0, 3, kBlendPowerWords, 1, false, false},
+    {58, "blend_radius", "Blend Radius", "", "Source", 0.0, 1.5, 0.0, 0, 3, kBlendRadiusWords, 1, false, false},
 };
-constexpr std::uint32_t kParameterCount = 52;
+constexpr std::uint32_t kParameterCount = 55;
 
 enum ParameterId : std::uint32_t {
     kX = 1,
@@ -154,6 +160,9 @@ enum ParameterId : std::uint32_t {
     kLoopState = 37,
     kLoopPhase = 38,
     kTap = 39,
+    kBlend = 56,
+    kBlendPower = 57,
+    kBlendRadius = 58,
 };
 
 enum class Status : std::uint32_t {

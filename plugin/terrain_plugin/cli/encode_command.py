@@ -11,6 +11,7 @@ from terrain_plugin.cli.console import AsJson, Yes, check_suffix, complain, inte
 from terrain_plugin.cli.instrument_commands import (
     AutoencoderName,
     CacheFolder,
+    CacheSize,
     NoCache,
     SampleRate,
     Scheduler,
@@ -44,6 +45,7 @@ def encode(
     sample_rate: SampleRate = None,
     cache: CacheFolder = None,
     no_cache: NoCache = False,
+    cache_size: CacheSize = None,
     scheduler: Scheduler = None,
     yes: Yes = False,
     as_json: AsJson = False,
@@ -64,7 +66,7 @@ def encode(
     from terrain_core.trajectories import MaxDictionary, encode_files, write_dictionary, write_latents
 
     suffix = check_suffix(out, DICTIONARY, TENSORS)
-    settings = encode_settings(cache, no_cache, scheduler, jobs)
+    settings = encode_settings(cache, no_cache, scheduler, jobs, cache_size)
     model = open_autoencoder(autoencoder, yes, sample_rate, remember=True)
     files = find_sounds(audio)
     kept = "" if no_cache else "; what was encoded is kept, the same command goes on"

@@ -452,7 +452,8 @@ def steer(
 ) -> None:
     """Pin sounds where they are wanted; the terrain runs through them.
 
-    Pins stay with the instrument: more of them refine the terrain.
+    Pins stay with the instrument: more of them refine the terrain. With --keep
+    each gets a hill, and further away the terrain stays exactly as it is.
 
     \b
     Examples:
@@ -491,6 +492,8 @@ def steer(
         for p, e in zip(explorer.pins, result.errors, strict=True)
     ]
     if as_json:
-        print_json({"out": str(out), "pins": rows})
+        print_json({"out": str(out), "pins": rows, "moved": result.moved})
         return
     print(f"{out}: {len(rows)} pins, the furthest missed by {result.errors.max():.1e} of the latents' spread")
+    if result.moved is not None:
+        print(f"away from the pins the terrain moved by {result.moved:.1e} of it")

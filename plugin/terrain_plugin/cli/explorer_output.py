@@ -52,8 +52,11 @@ def named(word: str, instrument: Instrument, explorer: Explorer) -> Named:
         InputError: none of these.
     """
     if word in explorer.collection.names:
+        latents = explorer.collection.find(word).latents
+        if explorer.projection is None:
+            return Named(word, latents)
         x, y = explorer.place_of(word)
-        return Named(word, explorer.collection.find(word).latents, (float(x), float(y)))
+        return Named(word, latents, (float(x), float(y)))
     if word in explorer.presets.names:
         preset = explorer.presets.get(word)
         if preset.latents is None:

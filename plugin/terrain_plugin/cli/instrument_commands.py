@@ -106,16 +106,31 @@ Scheduler = Annotated[
 ]
 
 
+CacheSize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="What the cache may take, e.g. 500M: what was not used for longest goes. Default: 4G.",
+        show_default=False,
+    ),
+]
+
+
 def encode_settings(
-    cache: Path | None, no_cache: bool, scheduler: str | None, jobs: int | None = None
+    cache: Path | None,
+    no_cache: bool,
+    scheduler: str | None = None,
+    jobs: int | None = None,
+    size: str | None = None,
 ) -> EncodeSettings:
     """What the options about encoding come to; `jobs` None: as many as there are cores."""
     from terrain_core.trajectories import EncodeSettings, LatentCache
-    from terrain_core.trajectories.latent_cache import default_folder
+    from terrain_core.trajectories.latent_cache import cache_size, default_folder
 
-    if no_cache and cache is not None:
-        raise InputError("--cache and --no-cache contradict each other")
-    kept = None if no_cache else LatentCache(cache or default_folder())
+    for option, value in (("--cache", cache), ("--cache-size", size)):
+        if no_cache and value is not None:
+            raise InputError(f"{option} and --no-cache contradict each other")
+    kept = None if no_cache else LatentCache(cache or default_folder(), cache_size(size))
     return EncodeSettings(kept, jobs or _cores(), scheduler)
 
 
@@ -155,7 +170,15 @@ def build(
     sample_rate: SampleRate = None,
     cache: CacheFolder = None,
     no_cache: NoCache = False,
+    cache_size: CacheSize = None,
     scheduler: Scheduler = None,
+    explorer: Annotated[
+        bool,
+        typer.Option(
+            "--explorer/--no-explorer",
+            help="Also keep where each sound came from, for terrain map, morph, walk, vary, preset …",
+        ),
+    ] = True,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -186,8 +209,8 @@ def build(
     fit = FitSettings(
         epochs=epochs, learning_rate=learning_rate, batch_size=batch_size, device=device, threads=_cores(), seed=seed
     )
-    encoding = encode_settings(cache, no_cache, scheduler)
-    settings = BuildSettings(layout.value, gauss_scale, width, features, fit, skip_bad, seed)
+    encoding = encode_settings(cache, no_cache, scheduler, size=cache_size)
+    settings = BuildSettings(layout.value, gauss_scale, width, features, fit, skip_bad, seed, explorer)
     with (
         interruptible(f"{out} was not written"),
         progress("building", unit="", quiet=as_json) as report,

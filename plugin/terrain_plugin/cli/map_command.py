@@ -14,11 +14,22 @@ import typer
 
 from terrain_core.errors import FileError, InputError
 from terrain_plugin.cli.console import AsJson, check_suffix, complain, interruptible, parse_size, print_json, progress
-from terrain_plugin.cli.instrument_commands import INSTRUMENT, AutoencoderName, Bounds, open_terrain
+from terrain_plugin.cli.instrument_commands import (
+    INSTRUMENT,
+    AutoencoderName,
+    Bounds,
+    CacheFolder,
+    CacheSize,
+    NoCache,
+    Scheduler,
+    encode_settings,
+    open_terrain,
+)
 
 if TYPE_CHECKING:
     from terrain_core.explorer.explorer import Explorer
     from terrain_core.instrument import Instrument
+    from terrain_core.trajectories import EncodeSettings
 
 TERRAIN_PANEL, MAP_PANEL = "Picture of the terrain", "Map of sounds"
 
@@ -39,12 +50,13 @@ class Wanted:
     draws: int
     power: float | None
     radius: float | None
-    natural: bool
+    natural: bool | None
     density: bool
     thumbnails: bool
     autoencoder: str
     skip_bad: bool
     seed: int
+    encoding: EncodeSettings
 
     def anything(self) -> bool:
         return bool(self.sounds or self.more or self.save or self.scatter or self.layout)
@@ -191,8 +203,14 @@ def map_(
         ),
     ] = None,
     natural: Annotated[
-        bool, typer.Option("--natural", help="Blend natural neighbours.", rich_help_panel=MAP_PANEL)
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--natural/--by-distance",
+            help="Blend natural neighbours, or the nearest by distance (the default).",
+            show_default=False,
+            rich_help_panel=MAP_PANEL,
+        ),
+    ] = None,
     density: Annotated[
         bool, typer.Option("--density", help="Shade the map's picture by density.", rich_help_panel=MAP_PANEL)
     ] = False,
@@ -205,6 +223,10 @@ def map_(
         typer.Option("--skip-bad", help="Leave out files that cannot be read.", rich_help_panel=MAP_PANEL),
     ] = False,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal maps.", rich_help_panel=MAP_PANEL)] = 0,
+    cache: CacheFolder = None,
+    no_cache: NoCache = False,
+    cache_size: CacheSize = None,
+    scheduler: Scheduler = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw a terrain as a picture, as nn.terrain does: the first row is the low y bound. Or lay sounds out on a map.
@@ -219,6 +241,7 @@ def map_(
     wanted = Wanted(
         *(corpus or [], more or [], save, scatter, layout, method, by, spread, mode, draws, power, radius, natural),
         *(density, thumbnails, autoencoder, skip_bad, seed),
+        encode_settings(cache, no_cache, scheduler, size=cache_size),
     )
     if out is None and npy is None and not wanted.anything():
         raise InputError(
@@ -330,6 +353,7 @@ def _collected(file: Path | None, wanted: Wanted, quiet: bool) -> tuple[Instrume
                 model,
                 skip_bad=wanted.skip_bad,
                 progress=lambda done, total: report(done, total),
+                settings=wanted.encoding,
             )
         for problem in found.problems:
             complain(f"left out: {problem}")
@@ -406,7 +430,7 @@ def _save(instrument: Instrument, explorer: Explorer, wanted: Wanted) -> None:
     plain = explorer.sound_map(wanted.mode, count=wanted.draws, seed=wanted.seed)  # type: ignore[arg-type]
     before = instrument.sound_map.blending if instrument.sound_map is not None else Blending()
     blending = Blending(
-        "natural" if wanted.natural else before.method,
+        before.method if wanted.natural is None else "natural" if wanted.natural else "distance",
         before.power if wanted.power is None else wanted.power,
         before.radius if wanted.radius is None else wanted.radius,
     )

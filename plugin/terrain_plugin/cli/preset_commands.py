@@ -10,6 +10,7 @@ import typer
 from terrain_core.errors import InputError
 from terrain_plugin.cli.console import AsJson, Commands, parse_assignments, print_json, print_table
 from terrain_plugin.cli.explorer_commands import SOUND_HELP, Held, InstrumentFile, Out, Seed
+from terrain_plugin.cli.instrument_commands import CacheFolder, NoCache, encode_settings
 
 if TYPE_CHECKING:
     from terrain_core.explorer.explorer import Explorer
@@ -210,6 +211,8 @@ def retrain(
     folders: Annotated[
         list[Path] | None, typer.Option("--folder", help="Where to look for sounds that have moved; several.")
     ] = None,
+    cache: CacheFolder = None,
+    no_cache: NoCache = False,
     as_json: AsJson = False,
 ) -> None:
     """Take sounds and presets over to another autoencoder: their latents are made again from the sounds' files.
@@ -221,9 +224,10 @@ def retrain(
     from terrain_core.explorer.playable import terrain_through
     from terrain_core.instrument import Instrument
 
+    settings = encode_settings(cache, no_cache)
     instrument, explorer = _opened(file)
     model = autoencoders.load(autoencoder)
-    collection, missing = explorer.collection.encoded_again(model, folders or [])
+    collection, missing = explorer.collection.encoded_again(model, folders or [], settings)
     book, lost = explorer.presets.after_retrain(model, folders or [])
     fresh = Explorer(collection, by=explorer.by, presets=book)
     fresh.project()

@@ -19,7 +19,7 @@ const parts = { connection, picture, sound, hand };
 const parameters = new Parameters(connection);
 parameters.place($("parameters"), { groups: ["Position", "Source", "Latents", "Output"] });
 parameters.place($("loop-parameters"), { groups: ["Loop"] });
-parameters.place($("map-parameters"), { keys: ["source", "snap", "neighbours"] });
+parameters.place($("map-parameters"), { keys: ["source", "snap", "neighbours", "blend", "blend_power", "blend_radius"] });
 const views = { play: new PlayView(parts), loops: new LoopsView(parts), paths: new PathsView(parts), build: new BuildView(parts), map: new MapView(parts) };
 let view = "play", state = null, pictures = [], frames = [];
 
