@@ -253,12 +253,12 @@ class Decoder(nn.Module):
             x = up(functional.silu(x))
             x = blocks(join(x if skips is None else torch.cat([x, skips[-1 - level]], dim=1)))
             stages.append(functional.silu(x))
-        levels = _level(cast(Tensor, self.levels(stages[-2])))
-        bank = cast(Tensor, self.bank(levels.unflatten(1, (self.channels, -1)).flatten(0, 1)))
-        bank = bank.unflatten(0, (-1, self.channels))
-        runs = cast(Tensor, self.leave(x)).unflatten(1, (self.channels, STRIDES[0]))
-        own = runs * _level(cast(Tensor, self.own_level(stages[-1])))[:, :, None]
-        return OUTPUT * torch.tanh(own.transpose(2, 3).flatten(2) + bank)
+        levels = _level(self.levels(stages[-2]))
+        # The bank knows no channels: each is a row of its own.
+        bank = self.bank(levels.reshape(-1, levels.shape[1] // self.channels, levels.shape[2]))
+        runs = self.leave(x).unflatten(1, (self.channels, STRIDES[0]))
+        own = (runs * _level(self.own_level(stages[-1]))[:, :, None]).transpose(2, 3).flatten(2)
+        return OUTPUT * torch.tanh(own + bank.reshape(own.shape))
 
 
 def _level(x: Tensor) -> Tensor:
