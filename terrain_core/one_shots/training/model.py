@@ -147,8 +147,7 @@ class Bank(nn.Module):
     straight line -> (batch, frames * BANK_STRIDE).
 
     Each sound is a carrier, turned from frame to frame by a phase: a tone's stands still, a noise band's walks at
-    random. It is all phase and no amplitude, so that noise at an even level looks even in a spectrogram, as the mean of
-    many noises does.
+    random. It is all phase and no amplitude, so that noise at an even level is more even than by chance.
     """
 
     now: Tensor
