@@ -4,6 +4,7 @@
 # make neutone-env   neutone_sdk in an environment of its own, for `terrain export --neutone`
 # make native   compile the VST3 and CLAP plugins into build/native
 # make test-slow  what takes minutes: the plugin under the sanitizers, ten thousand random sequences
+# make pd-check NN_TILDE=/path/to/nn~.pd_linux   an exported instrument in Pure Data's nn~, compared with the engine
 # make fuzz     a million damaged projects, and a million other damaged inputs (an hour or two)
 # make bench    every benchmark, and docs/numbers.md of what they find
 # make docs     the documents as a site, into site/
@@ -27,7 +28,7 @@ ARDOUR := /usr/bin/ardour7-lua
 CHROMIUM := /usr/bin/chromium
 export PYTHON  # make PYTHON=/path/to/python3.12
 
-.PHONY: demo test test-slow fuzz native bench docs format train rave-env neutone-env train-drums
+.PHONY: demo test test-slow pd-check fuzz native bench docs format train rave-env neutone-env train-drums
 demo: $(READY)
 	$(BIN)/terrain demo
 
@@ -47,6 +48,10 @@ native: $(READY) $(HEADERS)
 
 rave-env: $(READY)
 	@scripts/rave_env
+
+pd-check: $(READY)
+	@command -v pd >/dev/null || scripts/debian puredata-core
+	$(BIN)/python scripts/pd_check.py $(NN_TILDE)
 
 neutone-env: $(READY)
 	@scripts/neutone_env

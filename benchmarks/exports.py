@@ -35,10 +35,7 @@ def main() -> None:
     graph = onnx_graph.make_graph(instrument)
     module = nn_export_torch.scripted(instrument)
     check = parts.against_engine(instrument, lambda played: nn_export_torch.play(module, played), "forest", 1e-4)
-    print(
-        f"ONNX: error {graph.check.error:.1e} of full scale, from the engine as it plays {graph.check.engine_error:.1e}"
-    )
-    print(f"nn~:  error {check.error:.1e} of full scale, from the engine as it plays {check.engine_error:.1e}")
+    print(f"error, of full scale: ONNX {graph.check.error:.1e}, nn~ {check.error:.1e}")
 
     engine = Engine(instrument, autoencoder.sample_rate, max_block=autoencoder.hop)
     from terrain_core.engine import ParameterPoint

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._numbers import note
+from terrain_core.autoencoders.onnx_autoencoder import DECODER, OnnxDecoderStream
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".cache" / "rave-models"
@@ -34,6 +35,24 @@ import numpy as np
 model.decode(np.zeros((8, model.latent_size), np.float32))
 pid = getattr(getattr(model, "process", None), "pid", None) or "self"
 print(next(int(l.split()[1]) for l in open(f"/proc/{pid}/status") if l.startswith("VmHWM")) // 1024)
+"""
+
+VOICES = """
+import sys, time
+import numpy as np
+from terrain_core import autoencoders
+model = autoencoders.load(sys.argv[1])
+streams = [model.stream(seed=n) for n in range(int(sys.argv[2]))]
+latents = np.random.default_rng(0).normal(0, 1, (60, model.latent_size)).astype(np.float32)
+times = []
+for row in latents:
+    began = time.process_time()
+    for stream in streams:
+        stream.decode(row[None])
+    times.append(time.process_time() - began)
+size = next(int(line.split()[1]) for line in open("/proc/self/smaps_rollup") if line.startswith("Pss:"))
+print(1000 * np.median(times[10:]) / len(streams), size / 1024, flush=True)
+sys.stdin.read()
 """
 
 
@@ -85,6 +104,14 @@ def measure(path: Path) -> None:
     print(f"  delay {delay} samples" + (f", by the layers {true}" if true and path.parent == FOLDER else ""))
     print(f"  opened in {opening:.1f} s, converted in {converting:.1f} s, bundle loaded in {loading:.2f} s")
     print(f"  memory: bundle {memory(place)} MB, TorchScript {memory(path)} MB")
+    batched, one = offline(done.bundle), offline(done.bundle, 1)
+    note(f"{path.stem}: a frame offline, 16 at once", batched, one, "ms", "one by one")
+    print(f"  offline {batched:.3f} ms of computing a frame, one by one {one:.3f}: {one / batched:.1f} times less")
+    whole, bare = encoding(done.bundle)
+    note(f"{path.stem}: encoding files", whole, bare, "of real time", "the bare encoder")
+    print(f"  encoding files {whole:.4f} of real time, the bare encoder's graph {bare:.4f}: {whole / bare:.2f}")
+    if path in (FOLDER / "v2.ts", FOLDER / "full" / "v2.ts"):
+        report_voices(path.stem, place)
     opened.close()
 
 
@@ -125,6 +152,80 @@ def cut_difference(built: Any) -> float:
         parts = [stream.decode(latents[k : k + frames]) for k in range(0, 64, frames)]
         sounds.append(np.concatenate(parts, axis=1))
     return max(float(np.abs(sound - sounds[0]).max()) for sound in sounds)
+
+
+def offline(built: Any, frames: int = 0) -> float:
+    """Milliseconds of computing for a frame of a long trajectory; `frames` at once, or as many as the card says."""
+    latents = np.random.default_rng(0).normal(0, 1, (64, built.latent_size)).astype(np.float32)
+    card = built.card
+    stream = OnnxDecoderStream(built, built.session(DECODER, 1), 0, frames or card.frames_per_batch or 1)
+    times = []
+    for _ in range(6):
+        began = time.thread_time()
+        stream.decode(latents)
+        times.append(time.thread_time() - began)
+    return 1000 * float(np.median(times[1:])) / len(latents)
+
+
+def encoding(built: Any) -> tuple[float, float]:
+    """Seconds of computing for a second of sound: files through `encode_files`, one at a time, and the graph alone."""
+    import tempfile
+
+    import soundfile
+
+    from terrain_core.trajectories import EncodeSettings, LatentCache, encode_files
+
+    seconds = 8
+    audio = (0.1 * np.random.default_rng(2).standard_normal((built.channels, seconds * built.sample_rate))).astype("f4")
+    with tempfile.TemporaryDirectory() as place:
+        soundfile.write(Path(place) / "noise.wav", audio.T, built.sample_rate, subtype="FLOAT")
+        found: dict[str, list[float]] = {"files": [], "bare": []}
+        for turn in range(4):
+            cache = LatentCache(Path(place) / str(turn))
+            began = time.process_time()
+            encode_files([Path(place) / "noise.wav"], built, None, EncodeSettings(cache, jobs=1))
+            between = time.process_time()
+            stream = built.stream_encoder()
+            for k in range(0, audio.shape[1], 256 * built.hop):
+                stream.encode(audio[:, k : k + 256 * built.hop])
+            found["files"].append(between - began)
+            found["bare"].append(time.process_time() - between)
+    return float(np.median(found["files"][1:])) / seconds, float(np.median(found["bare"][1:])) / seconds
+
+
+def report_voices(name: str, place: Path) -> None:
+    """Four voices in one process beside four processes of one."""
+    together = voices(place, 4)[0]
+    apart = voices(place, 1, processes=4)
+    cost, memory_ = float(np.mean([one[0] for one in apart])), sum(one[1] for one in apart)
+    note(f"{name}: memory of 4 voices in one process", together[1], memory_, "MB", "4 processes")
+    note(f"{name}: a frame of one of 4 voices in one process", together[0], cost, "ms", "4 processes")
+    print(
+        f"  4 voices in one process: {together[0]:.3f} ms of computing a frame and voice, {together[1]:.0f} MB; "
+        f"in 4 processes: {cost:.3f} ms, {memory_:.0f} MB"
+    )
+
+
+def voices(place: Path, count: int, processes: int = 1) -> list[tuple[float, float]]:
+    """Milliseconds of computing a frame and voice, and MB (shared pages divided among who shares them), of each."""
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", VOICES, str(place), str(count)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(processes)
+    ]
+    found = []
+    for one in running:  # all measure before the first may end: what ends shares nothing
+        assert one.stdout is not None
+        cost, size = one.stdout.readline().split()
+        found.append((float(cost), float(size)))
+    for one in running:
+        one.communicate("")
+    return found
 
 
 def memory(path: Path) -> int:

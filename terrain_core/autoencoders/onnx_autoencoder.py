@@ -11,7 +11,7 @@ import json
 import math
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +19,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from terrain_core.autoencoders import noise
+from terrain_core.autoencoders import noise, single_file
 from terrain_core.autoencoders.features import FEATURES, HOP, LOOKAHEAD, FeatureStream
 from terrain_core.autoencoders.protocol import Audio, Latents
 from terrain_core.autoencoders.runtime import ort
@@ -58,6 +58,9 @@ class Card:
         frames_per_call: how many frames the decoder takes at once at the most. Matrix products of other sizes round
             otherwise, so that only 1 gives the same bits for every way of cutting a stream; a decoder whose weights are
             many times larger than the cache gains from more.
+        frames_per_batch: the same where nobody waits for the next frame (`stream(threads=0)`): a product of 16 rows
+            costs little more than one of one row, and differs by rounding, as was measured when the bundle was made.
+            0: `frames_per_call`.
         seam_error: how far the streamed sound may be from what the original makes of the whole at once, of its loudest
             sample, as it was measured when the bundle was made; 0 where they are the same.
         licence: of the weights, as stated beside them; empty if nothing was.
@@ -77,11 +80,16 @@ class Card:
     features: str = ""
     encoder_delay: int = 0
     frames_per_call: int = 64
+    frames_per_batch: int = 0
     seam_error: float = 0.0
     licence: str = ""
     kind: str = STREAM
     version: int = FORMAT_VERSION
     notes: dict[str, Any] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """As a bundle holds it; `parse` reads it."""
+        return (json.dumps(asdict(self), indent=1) + "\n").encode()
 
     @staticmethod
     def parse(text: bytes, path: str) -> Card:
@@ -99,7 +107,8 @@ class Card:
                 position=CARD,
                 hint="update Latent Terrain",
             )
-        sizes = (card.sample_rate, card.channels, card.latent_size, card.hop, card.frames_per_call)
+        batch = card.frames_per_batch or card.frames_per_call
+        sizes = (card.sample_rate, card.channels, card.latent_size, card.hop, card.frames_per_call, batch)
         if not all(isinstance(n, int) and 0 < n < 2**20 for n in sizes) or not 0 <= card.delay < 2**20:
             raise FileError(path, f"states impossible sizes {sizes}", position=CARD)
         count = math.prod(card.noise_per_frame) if card.noise_per_frame else 0
@@ -123,7 +132,9 @@ class Card:
 
 
 class OnnxAutoencoder:
-    """See `protocol.Autoencoder`. Made by `load`, from a bundle: a folder or zip of a card and one or two graphs."""
+    """See `protocol.Autoencoder`. Made by `load`, from a bundle: a card and one or two graphs, as a folder, a zip
+    or one ONNX file.
+    """
 
     def __init__(self, files: dict[str, bytes], path: str = "<memory>") -> None:
         """
@@ -177,7 +188,8 @@ class OnnxAutoencoder:
         return self.stream(seed=seed, threads=0).decode(latents)
 
     def stream(self, *, seed: int = 0, threads: int = 1) -> OnnxDecoderStream:
-        return OnnxDecoderStream(self, self.session(DECODER, threads), seed)
+        frames = (self.card.frames_per_batch if threads == 0 else 0) or self.card.frames_per_call
+        return OnnxDecoderStream(self, self.session(DECODER, threads), seed, frames)
 
     def stream_encoder(self, *, threads: int = 1) -> OnnxEncoderStream | OnnxAudioEncoderStream:
         """A fresh encoder for live audio; its `delay` says how much later than the audio its frames come.
@@ -226,8 +238,12 @@ class OnnxAutoencoder:
 class OnnxDecoderStream:
     """See `protocol.DecoderStream`."""
 
-    def __init__(self, autoencoder: OnnxAutoencoder, session: ort.InferenceSession, seed: int) -> None:
+    def __init__(
+        self, autoencoder: OnnxAutoencoder, session: ort.InferenceSession, seed: int, frames_per_call: int
+    ) -> None:
         self.delay = autoencoder.card.delay
+        self.frames_per_call = frames_per_call
+        """How many frames go into the graph at once at the most."""
         self._autoencoder = autoencoder
         self._session = session
         self._seed = seed
@@ -262,7 +278,7 @@ class OnnxDecoderStream:
         finite = np.isfinite(latents)
         if not finite.all():
             latents = np.where(finite, latents, self._autoencoder.latent_mean)
-        n = card.frames_per_call
+        n = self.frames_per_call
         parts = [self._run(latents[k : k + n]) for k in range(0, len(latents), n)]
         if len(parts) == 1:
             return parts[0]
@@ -371,7 +387,7 @@ def _first_line(error: Exception) -> str:
 
 
 def load(path: Path) -> OnnxAutoencoder:
-    """Open a bundle: a folder, or a zip file.
+    """Open a bundle: a folder, a zip file, or one ONNX file (`single_file`).
 
     Raises:
         FileError: missing, damaged, or not a bundle.
@@ -383,6 +399,8 @@ def load(path: Path) -> OnnxAutoencoder:
         data = path.read_bytes()
     except OSError as error:
         raise FileError(path, f"cannot be read ({error.strerror})") from None
+    if path.suffix.lower() == single_file.SUFFIX:
+        return _open(single_file.read(data, str(path)), str(path))
     return load_bytes(data, str(path))
 
 

@@ -62,7 +62,7 @@ def export_neutone(
             raise FileError(path, f"Neutone plays it otherwise, by {found['neutone_error']:.1e} of full scale")
         with replacing(Path(out)) as beside:
             beside.write_bytes((folder / "model.nm").read_bytes())
-    shown = ("sample_rate", "hop", "channels", "delay", "error", "engine_error", "checked_frames")
+    shown = ("sample_rate", "hop", "channels", "delay", "error", "checked_frames")
     return {key: facts[key] for key in shown} | found
 
 

@@ -80,7 +80,7 @@ class Cache(nn.Module):
 
 
 class TerrainModule(nn.Module):
-    """Positions (n, C) in 0..1, float64 -> latents (n, D) float32; see `terrain_core.export.parts.ExactTerrain`."""
+    """Positions (n, C) in 0..1, float64 -> latents (n, D) float32; see `terrain_core.terrain.network`."""
 
     low: Tensor
     span: Tensor

@@ -15,7 +15,7 @@ import pytest
 from terrain_core import autoencoders, identity
 from terrain_core.errors import FileError, InputError
 from terrain_core.instrument import Instrument
-from terrain_core.parameters import Status, by_key
+from terrain_core.parameters import PARAMETERS, Status, by_key
 from terrain_core.plugin_state import InstrumentReference, PluginState
 from terrain_plugin import binaries
 from terrain_plugin.clap_host import CONTINUE, ClapLibrary, ClapPlugin
@@ -133,6 +133,22 @@ def test_a_changed_status_is_told_on_the_main_thread(plugin: ClapPlugin) -> None
     assert plugin.requests.rescans == []
     plugin.run_main_thread()
     assert plugin.requests.rescans == [1]  # values
+
+
+def test_a_short_activation_leaves_every_value_as_it_was(plugin: ClapPlugin) -> None:
+    """The engine waits on, but nothing plays; clap-validator compares so."""
+    before = {parameter.id: plugin.value(parameter.id) for parameter in PARAMETERS}
+    plugin.activate(RATE, BLOCK)
+    plugin.process(BLOCK)
+    assert wait_until(lambda: plugin.value(STATUS) == Status.READY, 30.0)
+    plugin.run_main_thread()
+    told = len(plugin.requests.rescans)
+    plugin.deactivate()
+    assert {parameter.id: plugin.value(parameter.id) for parameter in PARAMETERS} == before
+    plugin.run_main_thread()
+    assert len(plugin.requests.rescans) == told + 1
+    plugin.activate(RATE, BLOCK)
+    assert plugin.value(STATUS) == Status.READY
 
 
 @pytest.mark.parametrize(("rate", "block"), [(0.0, 512), (-44100.0, 512), (float("nan"), 512), (44100.0, 0)])

@@ -65,6 +65,16 @@ def test_groups_are_units(vst3: Vst3Plugin) -> None:
         assert units[info.unit_id] == parameter.group
 
 
+def test_the_unit_that_a_host_selects_is_selected(vst3: Vst3Plugin) -> None:
+    units = vst3.interface("units_t")
+    assert units.get_selected_unit() == 0
+    for id in vst3.units():
+        assert units.select_unit(id) == 0
+        assert units.get_selected_unit() == id
+    assert units.select_unit(len(vst3.units())) != 0
+    assert units.get_selected_unit() == max(vst3.units())
+
+
 def test_a_parameter_beyond_the_last_is_not_there(vst3: Vst3Plugin) -> None:
     for index in (-1, len(PARAMETERS)):
         assert vst3.controller.get_parameter_info(index, ffi.new("param_info_t *")) != OK

@@ -7,6 +7,7 @@ engine does not use yet (bars, cycles) is looked at where it arrives.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -387,6 +388,35 @@ def test_blocks_of_any_size(bounce: Vst3Plugin, instrument: Instrument, sizes: l
     oracle = Engine(instrument, RATE, BLOCK)
     expected = np.concatenate([oracle.process(Block(BLOCK)) for _ in range(-(-sum(sizes) // BLOCK))], axis=1)
     np.testing.assert_array_equal(heard, stereo(expected)[:, : sum(sizes)])
+
+
+def test_the_controller_is_told_values_while_another_thread_plays(bounce: Vst3Plugin) -> None:
+    """The host looks at every sample that the playing thread gets."""
+    ended = threading.Event()
+    problems: list[BaseException] = []
+    peaks: list[float] = []
+
+    def play() -> None:
+        try:
+            while not ended.is_set():
+                peaks.append(float(np.abs(bounce.process(BLOCK)).max()))
+        except BaseException as error:
+            problems.append(error)
+
+    audio = threading.Thread(target=play)
+    audio.start()
+    told = [parameter for parameter in PARAMETERS if not parameter.read_only]
+    try:
+        for turn in range(100):
+            for parameter in told:
+                bounce.controller.set_parameter_normalised(parameter.id, turn % 2 / 1)
+                assert bounce.value(parameter.id) == turn % 2
+    finally:
+        ended.set()
+        audio.join()
+    assert not problems
+    assert len(peaks) > 1
+    assert max(peaks) < 4
 
 
 def test_any_blocks_points_notes_and_transports(bounce: Vst3Plugin, rng: np.random.Generator) -> None:

@@ -116,6 +116,9 @@ typedef struct {{
     int32_t (*get_unit_count)(void *);
     int32_t (*get_unit_info)(void *, int32_t, unit_info_t *);
     int32_t (*get_program_list_count)(void *);
+    void *of_programs[5];
+    int32_t (*get_selected_unit)(void *);
+    int32_t (*select_unit)(void *, int32_t);
 }} units_t;
 typedef struct {{
     uint32_t type; text_t title, short_title, units; int32_t unit_id; double initial, low, high; int32_t step_count;

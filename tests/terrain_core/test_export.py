@@ -54,20 +54,7 @@ def forest_module():
     return nn_export_torch.scripted(forest())
 
 
-def exact(instrument: Instrument, lanes: parts.Lanes, seed: int = 0) -> np.ndarray:
-    return parts.engine_output(parts.in_double_precision(instrument), lanes, seed)
-
-
 # What exports are held to
-
-
-def test_a_terrain_in_double_precision_is_the_terrain():
-    terrain = forest().terrain
-    unit = np.random.default_rng(0).uniform(-0.5, 1.5, (50, 2))
-    twin = parts.in_double_precision(forest()).terrain
-    assert np.abs(twin.at(unit) - terrain.at(unit)).max() < 1e-4
-    assert (twin.at(unit) != terrain.at(unit)).any()
-    assert np.abs(twin.at(unit) - terrain.at(1 - unit)).max() > 0.1
 
 
 def test_an_export_that_is_wrong_is_not_written(tmp_path, monkeypatch):
@@ -82,7 +69,7 @@ def test_an_export_that_is_wrong_is_not_written(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("off", "fits"), [(5e-6, True), (2e-5, False)])
 def test_the_limit_is_what_is_said(off, fits):
     def player(lanes):
-        return exact(forest(), lanes) + np.float32(off)
+        return parts.engine_output(forest(), lanes) + np.float32(off)
 
     if fits:
         assert 4e-6 < parts.against_engine(forest(), player, "x", 1e-5).error < 6e-6
@@ -116,8 +103,8 @@ def test_a_graph_plays_what_the_engine_plays(folder):
     lanes = parts.gesture(2, 100, seed=5)
     played = onnx_graph.play((folder / "instrument.onnx").read_bytes(), facts, lanes, seed=7)
     assert np.abs(played).max() > 0.05
-    assert np.abs(played - exact(forest(), lanes, 7)).max() <= 1e-6
-    assert np.abs(played - exact(forest(), lanes, 8)).max() > 1e-3  # another seed is another noise
+    assert np.abs(played - parts.engine_output(forest(), lanes, 7)).max() <= 1e-6
+    assert np.abs(played - parts.engine_output(forest(), lanes, 8)).max() > 1e-3  # another seed is another noise
 
 
 slow = pytest.mark.slow
@@ -260,7 +247,7 @@ def test_a_module_plays_what_the_engine_plays_in_any_blocks():
     module = forest_module()
     lanes = parts.gesture(2, 48, seed=2)
     played = nn_export_torch.play(module, lanes)
-    expected = exact(forest(), lanes)
+    expected = parts.engine_output(forest(), lanes)
     assert np.abs(expected).max() > 0.05
     assert np.abs(played - expected).max() <= 1e-4
     for block in (2, 5, 48):
@@ -295,7 +282,9 @@ def test_every_attribute_does_what_the_parameter_does(settings):
     finally:
         for name, value in before.items():
             getattr(module, f"set_{name}")(value)
-    expected = exact(forest(), lanes | {name: np.full(16, float(value)) for name, value in settings.items()})
+    expected = parts.engine_output(
+        forest(), lanes | {name: np.full(16, float(value)) for name, value in settings.items()}
+    )
     assert np.abs(played - expected).max() <= 1e-4
     assert np.array_equal(played, same)
     assert np.abs(played - plain).max() > 1e-3  # it did something
@@ -306,10 +295,10 @@ def test_the_third_dimension_and_pressure_in_its_place():
     module = nn_export_torch.scripted(instrument)
     lanes = parts.gesture(3, 20, seed=4)
     played = nn_export_torch.play(module, lanes)
-    assert np.abs(played - exact(instrument, lanes)).max() <= 1e-5
+    assert np.abs(played - parts.engine_output(instrument, lanes)).max() <= 1e-5
     module.set_pressure_target(2)
     in_its_place = nn_export_torch.play(module, lanes)
-    expected = exact(instrument, lanes | {"pressure_target": np.full(20, 2.0)})
+    expected = parts.engine_output(instrument, lanes | {"pressure_target": np.full(20, 2.0)})
     assert np.abs(in_its_place - expected).max() <= 1e-5
     assert np.abs(in_its_place - played).max() > 1e-3
 
@@ -332,8 +321,8 @@ def test_a_seed_is_an_attribute():
     module.set_seed(11)
     played = nn_export_torch.play(module, lanes)
     module.set_seed(0)
-    assert np.abs(played - exact(forest(), lanes, 11)).max() <= 1e-4
-    assert np.abs(played - exact(forest(), lanes, 0)).max() > 1e-3
+    assert np.abs(played - parts.engine_output(forest(), lanes, 11)).max() <= 1e-4
+    assert np.abs(played - parts.engine_output(forest(), lanes, 0)).max() > 1e-3
 
 
 def test_attributes_are_clamped_and_ignore_what_is_no_number():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import subprocess
@@ -160,6 +161,30 @@ def test_any_cutting_gives_the_same_bits(small: autoencoders.OnnxAutoencoder, fr
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
 
 
+@pytest.mark.parametrize("name", ["v2_small_causal", "v1", "stereo", "brave", "discrete"])
+def test_where_nobody_waits_many_frames_go_at_once_and_sound_the_same(name: str) -> None:
+    built = converted(name).bundle
+    live, offline = built.stream(seed=7), built.stream(seed=7, threads=0)
+    assert (live.frames_per_call, offline.frames_per_call) == (1, 16)
+    latents = built.latent_mean + built.latent_std * walk(70, built.latent_size)
+    expected = live.decode(latents)
+    assert np.abs(expected).max() > 0.1
+    for edges in ([0, 70], [0, 1, 3, 20, 70], [0, 16, 32, 70], [0, 7, 69, 70]):
+        offline.reset()
+        played = np.concatenate([offline.decode(latents[a:b]) for a, b in itertools.pairwise(edges)], axis=1)
+        np.testing.assert_allclose(played, expected, rtol=0, atol=1e-6)
+
+
+def test_a_bundle_that_sounds_otherwise_in_batches_is_decoded_frame_by_frame() -> None:
+    done = converted("v2_small_causal")
+    plain = autoencoders.OnnxAutoencoder(
+        {**done.bundle.files, CARD: dataclasses.replace(done.bundle.card, frames_per_batch=0).to_bytes()}
+    )
+    assert bundle.with_batches(plain, 1e-6).card.frames_per_batch == 16
+    assert bundle.with_batches(plain, 1e-9).card.frames_per_batch == 0
+    assert plain.stream(threads=0).frames_per_call == 1
+
+
 def test_the_seed_draws_the_missing_latents(small: autoencoders.OnnxAutoencoder) -> None:
     """Twelve of sixteen are drawn: another seed is another sound."""
     latents = walk(8, 4)
@@ -204,7 +229,7 @@ def test_an_instrument_carries_it_and_the_engine_plays_it(
 # Files
 
 
-@pytest.mark.parametrize("place", ["rave.zip", "rave"])
+@pytest.mark.parametrize("place", ["rave.zip", "rave", "rave.onnx"])
 def test_bundles_are_written_and_read(small: autoencoders.OnnxAutoencoder, tmp_path: Path, place: str) -> None:
     path = bundle.save(small, tmp_path / place)
     again = autoencoders.load(path)
@@ -220,8 +245,8 @@ def test_nothing_else_is_overwritten(small: autoencoders.OnnxAutoencoder, tmp_pa
     (tmp_path / "music" / "song.wav").write_bytes(b"")
     with pytest.raises(FileError, match=r"is there already, and is no autoencoder's bundle"):
         bundle.save(small, tmp_path / "music")
-    with pytest.raises(FileError, match=r"ends in \.onnx; name a folder, or a file that ends in \.zip"):
-        bundle.save(small, tmp_path / "rave.onnx")
+    with pytest.raises(FileError, match=r"ends in \.pt; name a folder, or a file that ends in \.zip or \.onnx"):
+        bundle.save(small, tmp_path / "rave.pt")
 
 
 @pytest.mark.parametrize(
@@ -230,6 +255,7 @@ def test_nothing_else_is_overwritten(small: autoencoders.OnnxAutoencoder, tmp_pa
         ({"normals_per_frame": 2000}, "impossible numbers of draws"),
         ({"encoder_delay": 100}, "impossible encoder_delay"),
         ({"noise_per_frame": [2**20, 2**20]}, "impossible numbers of draws"),
+        ({"frames_per_batch": -1}, "impossible sizes"),
     ],
 )
 def test_cards_that_cannot_be(small: autoencoders.OnnxAutoencoder, change: dict[str, object], problem: str) -> None:

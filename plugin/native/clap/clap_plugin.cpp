@@ -97,6 +97,7 @@ private:
         if (!core_.activate(rate, longest_block)) return false;
         sample_rate_ = rate;
         active_ = true;
+        status_changed();
         latency_ = core_.latency_samples();
         if (latency_ != told_latency_) tell_latency();  // a plugin may say so here, and not while it is active
         return true;
@@ -105,7 +106,14 @@ private:
     void deactivate() {
         expect_main_thread("deactivate");
         active_ = false;
+        status_changed();
         core_.deactivate();
+    }
+
+    // Of a plugin that is not active, nothing plays, though its engine may be waiting: hosts compare the values before
+    // and after a short activation, and nothing but what they set may have changed.
+    double value(std::uint32_t index) const {
+        return kParameters[index].id == kStatus && !active_ ? static_cast<double>(Status::kOff) : core_.parameter(index);
     }
 
     void on_main_thread() {
@@ -276,7 +284,7 @@ private:
         for (std::uint32_t i = 0; i < event_count_; ++i) events_[i].offset -= samples;
     }
 
-    // ---- supervisor's thread ----
+    // ---- supervisor's thread; a changed status also on the main thread ----
 
     void latency_changed() override {
         latency_changed_ = true;
@@ -367,7 +375,7 @@ const clap_plugin_params_t Face::kParams = {
     [](const clap_plugin_t*, std::uint32_t index, clap_param_info_t* info) { return parameter_info(index, info); },
     [](const clap_plugin_t* plugin, clap_id id, double* value) {
         const std::uint32_t index = index_of(id);
-        if (index < kParameterCount) *value = of(plugin).core_.parameter(index);
+        if (index < kParameterCount) *value = of(plugin).value(index);
         return index < kParameterCount;
     },
     [](const clap_plugin_t*, clap_id id, double value, char* display, std::uint32_t size) {

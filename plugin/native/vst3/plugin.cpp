@@ -212,8 +212,12 @@ struct Tables {
         unit.get_program_pitch_name = [](void*, std::int32_t, std::int32_t, std::int16_t, v3_str_128) -> v3_result {
             return V3_FALSE;
         };
-        unit.get_selected_unit = [](void*) -> std::int32_t { return 0; };
-        unit.select_unit = [](void*, std::int32_t) -> v3_result { return V3_OK; };
+        unit.get_selected_unit = [](void* self) -> std::int32_t { return of(self).selected_unit_; };
+        unit.select_unit = [](void* self, std::int32_t id) -> v3_result {
+            if (id < 0 || id > static_cast<std::int32_t>(units().names.size())) return V3_INVALID_ARG;
+            of(self).selected_unit_ = id;
+            return V3_OK;
+        };
         unit.get_unit_by_bus = [](void*, std::int32_t, std::int32_t, std::int32_t, std::int32_t,
                                   std::int32_t* id) -> v3_result {
             *id = 0;

@@ -71,6 +71,7 @@ private:
     Interface<Plugin> component_, processor_, controller_, midi_mapping_, units_, requirements_, note_expression_,
         physical_mapping_, connection_;
     v3_component_handler** handler_ = nullptr;
+    std::int32_t selected_unit_ = 0;  // by the host, which may ask for it
     MainThread main_thread_;
 
     double sample_rate_ = 44100.0;

@@ -51,7 +51,7 @@ AutoencoderName = Annotated[
         "--autoencoder",
         "-a",
         metavar="NAME|FILE",
-        help="What turns latents into sound: builtin, a bundle (folder or zip; see convert), or a TorchScript.",
+        help="What turns latents into sound: builtin, a bundle (folder, .zip or .onnx; see convert), or a TorchScript.",
     ),
 ]
 Epochs = Annotated[int, typer.Option(min=0, help="Passes over the data; 0 for the closed-form solution alone.")]
@@ -261,7 +261,7 @@ def info(
     from terrain_core.autoencoders.nn_tilde.trust import is_torchscript
 
     facts: dict[str, Any]
-    if file.is_dir() or file.suffix.lower() == ".zip" or (is_torchscript(file) and not _is_nn_terrain(file)):
+    if file.is_dir() or file.suffix.lower() in (".zip", ".onnx") or (is_torchscript(file) and not _is_nn_terrain(file)):
         facts = {"file": str(file), **_unopened_facts(file)}
         if len(facts) == 1:
             model = open_autoencoder(str(file), yes, sample_rate, remember=True)
@@ -394,7 +394,9 @@ def convert(
     out: Annotated[
         Path | None,
         typer.Argument(
-            metavar="OUT", help="A .terrain, a .pt; a folder or a .zip for a RAVE or a codec.", show_default=False
+            metavar="OUT",
+            help="A .terrain, a .pt; a folder, a .zip or an .onnx for a RAVE or a codec.",
+            show_default=False,
         ),
     ] = None,
     out_option: Annotated[
@@ -414,7 +416,8 @@ def convert(
 
     A .pt holds no bounds and no autoencoder: name those it was made with.
     A bundle plays several times faster than the TorchScript it was made of,
-    and is checked against it before it is written. Codecs are EnCodec, DAC,
+    and is checked against it before it is written; as .onnx it is one file
+    that any ONNX runtime opens. Codecs are EnCodec, DAC,
     Mimi, Stable Audio Open's autoencoder and Music2Latent, from a folder
     that lies here: nothing is downloaded.
 
@@ -423,6 +426,7 @@ def convert(
       terrain convert drums.terrain drums.pt
       terrain convert demo.pt demo.terrain -a percussion.zip --bounds -16 -4 16 4
       terrain convert rave.ts -o rave.zip
+      terrain convert rave.ts -o rave.onnx
       terrain convert encodec_24khz/ -o encodec.zip
     """
     import numpy as np

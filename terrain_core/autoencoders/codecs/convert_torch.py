@@ -107,7 +107,7 @@ def _convert(codec: Codec, checkpoint: Checkpoint, name: str) -> CodecConversion
         frames_per_call=codec.frames_per_call,
         licence=checkpoint.licence,
     )
-    bundle = OnnxAutoencoder({CARD: b"", **graphs} | {CARD: _text(card)}, str(checkpoint.folder))
+    bundle = OnnxAutoencoder({CARD: b"", **graphs} | {CARD: card.to_bytes()}, str(checkpoint.folder))
     error, limit, seam = _check_decoder(codec, decoder, bundle, latents, noise)
     encoder_error, encoder_limit = _check_encoder(codec, encoder, bundle, audio)
     for what, found, most in (("decoder", error, limit), ("encoder", encoder_error, encoder_limit)):
@@ -132,10 +132,6 @@ def _convert(codec: Codec, checkpoint: Checkpoint, name: str) -> CodecConversion
     facts = {**asdict(card), "seam_error": seam, "notes": notes}
     bundle = OnnxAutoencoder({CARD: (json.dumps(facts, indent=1) + "\n").encode(), **graphs}, str(checkpoint.folder))
     return CodecConversion(bundle, codec.family, error, limit, encoder_error, codec.settles, len(latents), eager, onnx)
-
-
-def _text(card: Card) -> bytes:
-    return (json.dumps(asdict(card), indent=1) + "\n").encode()
 
 
 def examples(codec: Codec) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from terrain_core.autoencoders import single_file
 from terrain_core.autoencoders.nn_tilde.autoencoder import NnTildeAutoencoder
 from terrain_core.autoencoders.onnx_autoencoder import AUDIO, CARD, DECODER, ENCODER, Card, OnnxAutoencoder
 from terrain_core.errors import FileError
 from terrain_core.safe_write import replacing
+
+FILES: dict[str, Callable[[OnnxAutoencoder], bytes]] = {
+    ".zip": OnnxAutoencoder.to_bytes,
+    single_file.SUFFIX: single_file.write,
+}
+"""What a bundle can be written as, beside a folder."""
+FRAMES_PER_BATCH = 16
+"""Of a conversion: three to nine times cheaper a frame than one by one, and 64 hardly any more."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +73,9 @@ def convert(model: NnTildeAutoencoder) -> Conversion:
             frames_per_call=1,
             notes=_notes(model, facts),
         )
-        files = {CARD: (json.dumps(asdict(card), indent=1) + "\n").encode(), **dict(zip((DECODER, ENCODER), graphs))}  # noqa: B905  # there may be no encoder
+        files = {CARD: card.to_bytes(), **dict(zip((DECODER, ENCODER), graphs))}  # noqa: B905  # there may be no encoder
         return Conversion(
-            bundle=OnnxAutoencoder(files, model.path),
+            bundle=with_batches(OnnxAutoencoder(files, model.path), float(facts["limit"])),
             family=model.family,
             error=float(facts["error"]),
             limit=float(facts["limit"]),
@@ -79,6 +89,16 @@ def convert(model: NnTildeAutoencoder) -> Conversion:
         if isinstance(error, FileError):
             raise
         raise FileError(model.path, f"was converted in a way that makes no sense ({error})") from None
+
+
+def with_batches(bundle: OnnxAutoencoder, limit: float) -> OnnxAutoencoder:
+    """The bundle, decoding many frames a call where nobody waits, if that is the same sound up to `limit`."""
+    card = replace(bundle.card, frames_per_batch=FRAMES_PER_BATCH)
+    batched = OnnxAutoencoder({**bundle.files, CARD: card.to_bytes()}, bundle.path)
+    steps = np.random.default_rng(0).normal(0, 1, (2 * FRAMES_PER_BATCH + 5, card.latent_size))
+    latents = (bundle.latent_mean + bundle.latent_std * steps).astype(np.float32)
+    apart = np.abs(batched.decode(latents) - bundle.stream().decode(latents)).max()
+    return batched if apart <= limit else bundle
 
 
 def _notes(model: NnTildeAutoencoder, facts: dict[str, Any]) -> dict[str, Any]:
@@ -101,16 +121,18 @@ def check_place(path: str | Path) -> None:
         FileError: the name is none of a bundle, or the place is taken by something else.
     """
     path = Path(path)
-    if path.suffix.lower() == ".zip":
+    if path.suffix.lower() in FILES:
         return
     if path.suffix:
-        raise FileError(path, f"ends in {path.suffix}", hint="name a folder, or a file that ends in .zip")
+        raise FileError(
+            path, f"ends in {path.suffix}", hint=f"name a folder, or a file that ends in {' or '.join(FILES)}"
+        )
     if path.exists() and not (path.is_dir() and ((path / CARD).exists() or not any(path.iterdir()))):
         raise FileError(path, "is there already, and is no autoencoder's bundle", hint="name another folder")
 
 
 def save(bundle: OnnxAutoencoder, path: str | Path) -> Path:
-    """Write a bundle: a zip file if the path ends in .zip, else a folder of its members.
+    """Write a bundle: a zip file if the path ends in .zip, one ONNX file if it ends in .onnx, else a folder.
 
     Raises:
         FileError: as `check_place`, or it cannot be written.
@@ -119,7 +141,7 @@ def save(bundle: OnnxAutoencoder, path: str | Path) -> Path:
     check_place(path)
     if path.suffix:
         with replacing(path) as beside:
-            beside.write_bytes(bundle.to_bytes())
+            beside.write_bytes(FILES[path.suffix.lower()](bundle))
         return path
     try:
         path.mkdir(exist_ok=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -170,7 +168,7 @@ def export(model: Autoencoder, split: Split, folder: Path, notes: dict[str, obje
         frames_per_call=1,
         notes={**notes, "config": model.config.as_dict()},
     )
-    (folder / onnx_autoencoder.CARD).write_text(json.dumps(asdict(card), indent=1) + "\n")
+    (folder / onnx_autoencoder.CARD).write_bytes(card.to_bytes())
     save_weights(model, folder / "weights.safetensors")
     of_audio, of_latents = compare(model, folder, split)
     if of_audio > MOST_AUDIO_ERROR or of_latents > MOST_LATENT_ERROR:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +94,7 @@ def export(
         kind=ONE_SHOT,
         notes={"config": config.as_dict(), "sounds": len(sounds), **(notes or {})},
     )
-    (folder / CARD).write_text(json.dumps(asdict(card), indent=1) + "\n")
+    (folder / CARD).write_bytes(card.to_bytes())
     bundle = onnx_autoencoder.load(folder)
     assert isinstance(bundle, OneShotAutoencoder)
     of_latents, of_audio = compare(model, bundle, sounds)
