@@ -82,8 +82,9 @@ train: $(READY)
 train-drums: $(READY)
 	$(BIN)/python -m terrain_core.one_shots.training corpus
 	OMP_NUM_THREADS=1 $(BIN)/python -m terrain_core.one_shots.training train
+	OMP_NUM_THREADS=1 $(BIN)/python -m terrain_core.one_shots.training refine
 	$(BIN)/python -m terrain_core.one_shots.training export
-	$(BIN)/python -m terrain_core.one_shots.training evaluate --skips .cache/runs/drums --sounds 210 --out terrain_core/instruments/drums.json
+	$(BIN)/python -m terrain_core.one_shots.training evaluate --skips .cache/runs/drums-refined --sounds 210 --out terrain_core/instruments/drums.json
 	$(BIN)/python -m terrain_core.one_shots.training picture
 
 $(VST3_EFFECTS):

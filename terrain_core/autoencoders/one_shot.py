@@ -6,6 +6,9 @@ out and learns a terrain through them works with hits as it does with frames.
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
 from typing import cast
 
 import numpy as np
@@ -43,6 +46,7 @@ class OneShotAutoencoder(OnnxAutoencoder):
     def unload(self) -> None:
         """Give back the memory that the graphs take while they play; the next hit opens them again."""
         self._sessions.clear()
+        give_memory_back()
 
     # Its graphs know neither state nor noise, so neither does its stream.
     def stream(self, *, seed: int = 0, threads: int = 1) -> DecoderStream:  # type: ignore[override]
@@ -54,6 +58,15 @@ class OneShotAutoencoder(OnnxAutoencoder):
             InputError: always: a hit is known when it is over.
         """
         raise InputError(f"autoencoder {self.name!r} encodes whole sounds: it cannot follow live audio")
+
+
+def give_memory_back() -> None:
+    """To the system, what the C library keeps of memory that was freed; where it can be asked to (glibc)."""
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+        if trim is not None:
+            trim(0)
 
 
 class HitStream:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from terrain_core.autoencoders.one_shot import OneShotAutoencoder
 from terrain_core.autoencoders.protocol import Autoencoder, Latents
 from terrain_core.errors import InputError
 from terrain_core.explorer.collection import Collection
@@ -61,7 +62,9 @@ QUANTITIES: Final[Mapping[str, Quantity]] = {
     "attack": Quantity("ms", lambda d: 1000 * d.attack_s, in_time=True),
     "duration": Quantity("s", lambda d: d.duration_s, in_time=True),
 }
-"""Those of a sound's course are not learned for a streaming autoencoder: there its trajectory is stretched."""
+"""Those of a sound's course are not learned for a streaming autoencoder: there its trajectory is stretched. For a
+one-shot autoencoder, whose latent is a whole sound, they are learned as the others are.
+"""
 
 
 @dataclass(frozen=True)
@@ -140,12 +143,13 @@ class Examples:
         seed: int = 0,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Examples:
-        """Measure the sound of each latent (n, D), held for a while."""
+        """Measure the sound of each latent (n, D), held for a while; of a one-shot autoencoder, the whole hit."""
         rows = np.asarray(latents, np.float32)
+        held, settling = (1, 0) if isinstance(autoencoder, OneShotAutoencoder) else (HELD_FRAMES, HELD_FRAMES // 2)
         measured = []
         for done, row in enumerate(rows, start=1):
-            audio = decoded(autoencoder, np.repeat(row[np.newaxis], HELD_FRAMES, axis=0), seed=seed)
-            measured.append(measure(audio[:, audio.shape[1] // 2 :], autoencoder.sample_rate))
+            audio = decoded(autoencoder, np.repeat(row[np.newaxis], held, axis=0), seed=seed)
+            measured.append(measure(audio[:, settling * autoencoder.hop :], autoencoder.sample_rate))
             progress(done, len(rows))
         return cls(rows, tuple(measured))
 
@@ -173,6 +177,15 @@ def quantity_of(name: str) -> Quantity:
     if name not in QUANTITIES:
         raise InputError(f"nothing called {name!r} is measured: expected one of {', '.join(QUANTITIES)}")
     return QUANTITIES[name]
+
+
+def learned(name: str, autoencoder: Autoencoder) -> bool:
+    """Whether a quantity has a direction in this autoencoder's latents; otherwise sounds are stretched in time for it.
+
+    Raises:
+        InputError: no quantity of that name.
+    """
+    return not quantity_of(name).in_time or isinstance(autoencoder, OneShotAutoencoder)
 
 
 def learn(name: str, examples: Examples, space: LatentSpace, *, seed: int = 0) -> Attribute:
@@ -277,7 +290,8 @@ def apply(
     """Change a sound (frames, D), and measure what came of it.
 
     Args:
-        attribute: one that was learned; or "attack" or "duration", which stretch the sound's beginning or all of it.
+        attribute: one that was learned; or, of a streaming autoencoder, "attack" or "duration", which stretch the
+            sound's beginning or all of it.
         asked: in the attribute's unit.
         corrections: how often the strength is corrected by what was measured (secant method), at most; the result
             nearest to what was asked is kept. 0 takes the direction at its word.
@@ -285,7 +299,7 @@ def apply(
     rows = np.atleast_2d(np.asarray(latents, np.float32))
     if isinstance(attribute, str):
         quantity = quantity_of(attribute)
-        if not quantity.in_time:
+        if learned(attribute, autoencoder):
             raise InputError(f"{attribute} is learned from examples: learn it first")
         frames_per_unit = autoencoder.sample_rate / autoencoder.hop / (1000 if attribute == "attack" else 1)
         begin, end = _attack_frames(rows, autoencoder, seed) if attribute == "attack" else (0, len(rows) - 1)

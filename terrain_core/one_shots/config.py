@@ -65,7 +65,7 @@ class ModelConfig:
         blocks: residual blocks per stage.
         bottleneck: channels before the dense layers, fewer for long sounds.
         hidden: units of the dense layers.
-        noise: channels of fixed noise in the decoder, which it shapes into rattle and hiss.
+        noise, tones: of fixed noise bands and fixed tones in the decoder, which gives each an envelope.
         skip: channels of each skip.
         lowest_log_variance: floor of the posterior's log-variance; smooth, so that a gradient is left below it.
     """
@@ -79,7 +79,8 @@ class ModelConfig:
     blocks: int = 2
     bottleneck: int = 32
     hidden: int = 512
-    noise: int = 32
+    noise: int = 64
+    tones: int = 144
     skip: int = 16
     lowest_log_variance: float = -6.0
 
@@ -89,7 +90,7 @@ class ModelConfig:
         _between("seconds", self.seconds, SHORTEST, LONGEST, "s")
         _between("channels", self.channels, 1, 2)
         _between("latent_size", self.latent_size, 1, 1024)
-        for name in ("blocks", "bottleneck", "hidden", "noise", "skip"):
+        for name in ("blocks", "bottleneck", "hidden", "noise", "tones", "skip"):
             _between(name, getattr(self, name), 1, 4096)
         if len(self.widths) != len(STRIDES) or not all(isinstance(w, int) and 1 <= w <= 4096 for w in self.widths):
             raise InputError(f"widths is {self.widths}: expected {len(STRIDES)} whole numbers from 1 to 4096")
@@ -209,21 +210,30 @@ class Preset:
 
 
 _SMALL = ModelConfig(
-    seconds=0.5, latent_size=32, widths=(32, 64, 96, 128), blocks=1, bottleneck=16, hidden=192, noise=32, skip=8
+    seconds=0.5,
+    latent_size=32,
+    widths=(24, 80, 112, 128),
+    blocks=1,
+    bottleneck=32,
+    hidden=256,
+    skip=8,
+    lowest_log_variance=-9.0,
 )
 _QUICK = TrainConfig(
-    epochs=9,
-    batch=8,
+    epochs=6,
+    batch=4,
     accumulate=1,
-    learning_rate=1.5e-3,
+    learning_rate=1.2e-3,
     weight_decay=1e-4,
     schedule="cosine",
     stop_after=0,
     beta=5e-5,
-    mel_weight=1.5,
+    mel_weight=16.0,
+    waveform_weight=0.0,
+    complex_weight=0.0,
     warm_epochs=2,
     stft_every=1,
-    stft_sizes=(128, 512, 2048),
+    stft_sizes=(256, 2048),
     generated_skips=0.75,
     save_every=4,
     threads=1,
@@ -232,9 +242,9 @@ _QUICK = TrainConfig(
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
     {
         "tiny": Preset(
-            "0.5 s, 32 latents, 0.6 M parameters: minutes on two CPU cores",
-            dataclasses.replace(_SMALL, widths=(24, 48, 64, 96), hidden=128),
-            dataclasses.replace(_QUICK, epochs=8),
+            "0.5 s, 32 latents, 0.9 M parameters: minutes on two CPU cores",
+            dataclasses.replace(_SMALL, widths=(16, 48, 64, 96), hidden=128),
+            _QUICK,
         ),
         "drums": Preset(
             "what the shipped drum instrument was trained with: half an hour on two CPU cores", _SMALL, _QUICK

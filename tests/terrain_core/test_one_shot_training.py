@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from terrain_core.autoencoders.training.losses import DB_PER_NEPER, LogMel
 from terrain_core.errors import FileError, InputError
 from terrain_core.one_shots import shards
 from terrain_core.one_shots.augment import Augment
@@ -19,10 +20,12 @@ from terrain_core.one_shots.drums import KINDS, drum
 from terrain_core.one_shots.training import losses
 from terrain_core.one_shots.training.drum_data import synthesise
 from terrain_core.one_shots.training.export import export, make_instrument
-from terrain_core.one_shots.training.model import OneShotModel
+from terrain_core.one_shots.training.model import BANK_STRIDE, Bank, OneShotModel, spread_hz
 from terrain_core.one_shots.training.train import _advice, collapse_alarm, open_checkpoint, train
 
-SMALL = ModelConfig(seconds=0.25, latent_size=4, widths=(4, 6, 8, 8), blocks=1, bottleneck=2, hidden=8, noise=4, skip=2)
+SMALL = ModelConfig(
+    seconds=0.25, latent_size=4, widths=(4, 6, 8, 8), blocks=1, bottleneck=2, hidden=8, noise=4, tones=6, skip=2
+)
 QUICK = TrainConfig(
     epochs=3,
     batch=4,
@@ -91,6 +94,46 @@ def test_the_floor_of_the_log_variance_leaves_a_gradient():
     assert float(log_variance.detach().max()) < -5.9
     log_variance.sum().backward()
     assert float(model.encoder.log_variance[-1].bias.grad.abs().min()) > 1e-3
+
+
+def bank_of(config: ModelConfig) -> tuple[Bank, torch.Tensor]:
+    """A bank, and levels of nothing: (1, K, frames)."""
+    bank = Bank(config)
+    return bank, torch.zeros(1, config.tones + config.noise, config.samples // BANK_STRIDE)
+
+
+def test_a_tone_of_the_bank_is_a_sine_times_its_levels_joined_by_straight_lines():
+    bank, levels = bank_of(SMALL)
+    hz = spread_hz(SMALL.tones, 35.0, 5000.0, 900.0)
+    random = np.random.default_rng(1).uniform(size=levels.shape[2]).astype(np.float32)
+    samples = np.arange(SMALL.samples)
+    for tone in range(SMALL.tones):
+        levels[:], levels[0, tone] = 0, torch.from_numpy(random)
+        joined = np.interp(samples / BANK_STRIDE, np.arange(len(random)), random)
+        expected = joined * np.sin(2 * np.pi * hz[tone] * samples / SMALL.sample_rate)
+        np.testing.assert_allclose(bank(levels)[0].numpy(), expected, atol=2e-4)  # a phase in float32
+
+
+def test_noise_of_the_bank_stays_in_its_band_and_is_more_even_than_white_noise():
+    config = dataclasses.replace(SMALL, seconds=1.0, noise=64)
+    bank, levels = bank_of(config)
+    levels[0, config.tones + 40] = 1.0
+    middle = spread_hz(64, 100.0, 0.45 * 44100, 4000.0)[40]
+    power = np.abs(np.fft.rfft(bank(levels)[0].numpy())) ** 2
+    away = np.abs(np.fft.rfftfreq(config.samples, 1 / 44100) - middle)
+    assert power[away < 600].sum() > 0.8 * power.sum()
+    assert power[away < 50].sum() < 0.5 * power.sum()  # and is no tone
+    assert power[away > 4000].sum() < 0.02 * power.sum()
+
+    def unevenness(sound: torch.Tensor) -> float:
+        """Deviation in dB of the upper bands' levels in time."""
+        levels = LogMel(2048, 512, 80)(sound)[0, 50:76, 4:-4] * DB_PER_NEPER
+        return float(levels.std(dim=1).mean())
+
+    levels[:] = 0
+    levels[0, config.tones :] = 0.05
+    white = 0.1 * torch.randn(1, config.samples, generator=torch.Generator().manual_seed(1))
+    assert unevenness(bank(levels)) < 0.85 * unevenness(white)
 
 
 def test_a_full_scale_target_can_be_reached():

@@ -18,7 +18,6 @@ app = typer.Typer(
     help="Brightness, noisiness, loudness, pitch, attack, duration, or what your own examples have.",
 )
 
-LEARNED = ("brightness", "noisiness", "loudness", "pitch")
 AttributeName = Annotated[str, typer.Argument(metavar="ATTRIBUTE", show_default=False)]
 
 
@@ -26,7 +25,8 @@ AttributeName = Annotated[str, typer.Argument(metavar="ATTRIBUTE", show_default=
 def learn(
     file: InstrumentFile,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[ATTRIBUTE]...", help=f"Default: {', '.join(LEARNED)}.")
+        list[str] | None,
+        typer.Argument(metavar="[ATTRIBUTE]...", help="Default: all that are learned for this autoencoder."),
     ] = None,
     examples: Annotated[int, typer.Option(min=40, max=20000, help="Latents of the sounds to listen to.")] = 300,
     orthogonal: Annotated[
@@ -64,15 +64,14 @@ def learn(
         ]
         found = [attributes.from_examples(names[0], rows[0], rows[1], explorer.space)]
     else:
-        wanted = names or list(LEARNED)
+        model = instrument.autoencoder
+        wanted = names or [name for name in attributes.QUANTITIES if attributes.learned(name, model)]
         for name in wanted:
-            if attributes.quantity_of(name).in_time:
+            if not attributes.learned(name, model):
                 raise InputError(f"{name} is a sound's course and needs no learning: apply it as it is")
         chosen = attributes.examples_from(explorer.collection, examples, seed)
         with progress("listening", unit="latents", quiet=as_json) as report:
-            heard = attributes.Examples.of(
-                chosen, instrument.autoencoder, progress=lambda done, total: report(done, total), seed=seed
-            )
+            heard = attributes.Examples.of(chosen, model, progress=lambda done, total: report(done, total), seed=seed)
         found = [attributes.learn(name, heard, explorer.space, seed=seed) for name in wanted]
         if orthogonal:
             found = attributes.orthogonal(found, explorer.space)
@@ -114,8 +113,6 @@ def apply(
       terrain attribute apply drums.terrain brightness kick --by 0.5 -o bright.wav
       terrain attribute apply drums.terrain duration kick --by -0.2 -o short.wav
     """
-    import numpy as np
-
     from terrain_core.explorer import attributes
     from terrain_plugin.cli import explorer_output as output
     from terrain_plugin.cli.console import check_suffix
@@ -124,16 +121,15 @@ def apply(
     instrument, explorer = output.opened(file)
     source = output.named(sound, instrument, explorer)
     own: attributes.Attribute | str
-    if attribute in attributes.QUANTITIES and attributes.QUANTITIES[attribute].in_time:
+    stretched = [name for name in attributes.QUANTITIES if not attributes.learned(name, instrument.autoencoder)]
+    if attribute in stretched:
         own = attribute
     elif attribute in explorer.attributes:
         own = explorer.attributes[attribute]
     else:
-        known = ", ".join([*explorer.attributes, "attack", "duration"])
+        known = ", ".join([*explorer.attributes, *stretched]) or "one that was"
         raise InputError(f"{attribute!r} was not learned: expected {known}; learn it with terrain attribute learn")
-    latents = source.latents
-    if len(latents) == 1:
-        latents = np.repeat(latents, round(held * instrument.autoencoder.sample_rate / instrument.autoencoder.hop), 0)
+    latents = output.held_for(source.latents, held, instrument.autoencoder)
     done = attributes.apply(
         latents, own, strength, instrument.autoencoder, corrections=0 if uncorrected else 4, seed=seed
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from terrain_core.errors import FileError, InputError
 
 if TYPE_CHECKING:
-    from terrain_core.autoencoders.protocol import Audio, Latents
+    from terrain_core.autoencoders.protocol import Audio, Autoencoder, Latents
     from terrain_core.explorer.explorer import Explorer
     from terrain_core.instrument import Instrument
 
@@ -106,11 +106,17 @@ def heard(sounds: Sequence[Latents], instrument: Instrument, *, gap: float, held
     silence = np.zeros((autoencoder.channels, round(gap * autoencoder.sample_rate)), np.float32)
     parts = []
     for latents in sounds:
-        rows = latents
-        if len(rows) == 1:
-            rows = np.repeat(rows, max(1, round(held * autoencoder.sample_rate / autoencoder.hop)), axis=0)
-        parts += [decoded(autoencoder, rows, seed=seed), silence]
+        parts += [decoded(autoencoder, held_for(latents, held, autoencoder), seed=seed), silence]
     return np.concatenate(parts[:-1], axis=1)
+
+
+def held_for(latents: Latents, seconds: float, autoencoder: Autoencoder) -> Latents:
+    """A single latent (1, D) of a streaming autoencoder for so long; a hit, and what has more frames, as it is."""
+    from terrain_core.autoencoders.one_shot import OneShotAutoencoder
+
+    if len(latents) != 1 or isinstance(autoencoder, OneShotAutoencoder):
+        return latents
+    return np.repeat(latents, max(1, round(seconds * autoencoder.sample_rate / autoencoder.hop)), axis=0)
 
 
 def write_sound(audio: Audio, rate: int, out: Path) -> dict[str, Any]:

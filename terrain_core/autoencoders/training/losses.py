@@ -27,10 +27,15 @@ class LogMel(nn.Module):
         self.register_buffer("window", torch.hann_window(fft_size), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
+        return torch.log(self.magnitudes(audio).clamp_min(MEL_FLOOR))
+
+    def magnitudes(self, audio: Tensor) -> Tensor:
+        """The bands themselves, a full-scale sine being about 1."""
         spectrum = torch.stft(audio, self.fft_size, self.hop, window=self.window, return_complex=True)
         power = spectrum.real.square() + spectrum.imag.square()
         magnitude = (power + 1e-12).sqrt() * (4.0 / self.fft_size)
-        return torch.log((self.filters @ magnitude).clamp_min(MEL_FLOOR))
+        bands: Tensor = self.filters @ magnitude
+        return bands
 
 
 class SpectralLoss(nn.Module):

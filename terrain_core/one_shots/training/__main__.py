@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -17,6 +17,9 @@ from terrain_core import instrument as instrument_module
 from terrain_core.one_shots import shards
 from terrain_core.one_shots.config import Preset, preset
 from terrain_core.one_shots.training.drum_data import synthesise
+
+if TYPE_CHECKING:
+    from terrain_core.one_shots.training.train import Outcome
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 console = Console()
@@ -28,6 +31,8 @@ Data = Annotated[Path, typer.Option(help="The drums (0.4 GB).")]
 Run = Annotated[Path, typer.Option(help="Checkpoints and curves.")]
 DEFAULT_DATA, DEFAULT_RUN = Path(".cache/drums"), Path(".cache/runs/drums")
 DEFAULT_REFINED = Path(".cache/runs/drums-refined")
+STRONG_BETA = 0.3
+"""Weight of the KL divergence that makes latents die, to show what free bits do."""
 
 
 @app.command()
@@ -44,7 +49,7 @@ def train(data: Data = DEFAULT_DATA, run: Run = DEFAULT_RUN, resume: bool = Fals
     _train(preset("drums"), data, run, resume)
 
 
-def _train(chosen: Preset, data: Path, run: Path, resume: bool = False, start_from: Path | None = None) -> None:
+def _train(chosen: Preset, data: Path, run: Path, resume: bool = False, start_from: Path | None = None) -> Outcome:
     from terrain_core.one_shots.training import train as training
 
     start = time.monotonic()
@@ -58,24 +63,15 @@ def _train(chosen: Preset, data: Path, run: Path, resume: bool = False, start_fr
         data, chosen.model, chosen.train, run, resume=resume, start_from=start_from, progress=show, accelerator="cpu"
     )
     console.print(f"best {outcome.best:.4f}; {int(outcome.active.sum())} active latents {outcome.alarm}")
+    return outcome
 
 
 @app.command()
 def refine(data: Data = DEFAULT_DATA, run: Run = DEFAULT_RUN, out: Run = DEFAULT_REFINED, resume: bool = False) -> None:
-    """Go on for an epoch with magnitudes alone.
-
-    Where the phase of a long tone cannot be told from the latents, the terms that hear phase (waveform, complex plane)
-    make the tone quieter: kicks and toms lose their body. They have done their work by now.
-    """
+    """Go on with most of the weight on the levels of mel bands: by then the spectra are near, their levels less so."""
     chosen = preset("drums")
     settings = dataclasses.replace(
-        chosen.train,
-        epochs=1,
-        warm_epochs=0,
-        learning_rate=1e-3,
-        waveform_weight=0.0,
-        complex_weight=0.0,
-        warm_steps=30,
+        chosen.train, epochs=3, warm_epochs=0, learning_rate=8e-4, mel_weight=64.0, spectral_weight=0.5
     )
     _train(Preset("", chosen.model, settings), data, out, resume, start_from=run / "best.ckpt")
 
@@ -83,7 +79,7 @@ def refine(data: Data = DEFAULT_DATA, run: Run = DEFAULT_RUN, out: Run = DEFAULT
 @app.command()
 def export(
     data: Data = DEFAULT_DATA,
-    run: Run = DEFAULT_RUN,
+    run: Run = DEFAULT_REFINED,
     out: Annotated[Path, typer.Option(help="The instrument to write.")] = SHIPPED,
 ) -> None:
     """Write the graphs, checked against torch, and the instrument."""
@@ -147,21 +143,36 @@ def evaluate(
 def ablate(
     data: Data = DEFAULT_DATA,
     folder: Annotated[Path, typer.Option(help="Where the runs go.")] = Path(".cache/runs"),
-    epochs: int = 2,
+    epochs: int = 1,
+    sounds: Annotated[int, typer.Option(help="How many held-out drums.")] = 70,
 ) -> None:
-    """Short runs that differ in one thing: without skips, without the skip generator's swaps, without free bits."""
-    full = preset("drums")
-    short = dataclasses.replace(full.train, epochs=epochs, warm_epochs=1)
+    """Short runs of the preset "tiny" that differ in one thing, and what came of each: errors of held-out drums with
+    generated skips, the encoder's and none, and how many latents are active.
+    """
+    from terrain_core.one_shots.training import evaluate as measuring
+
+    tiny = preset("tiny")
+    short = dataclasses.replace(tiny.train, epochs=epochs, warm_epochs=0)
+    strong = dataclasses.replace(short, beta=STRONG_BETA)
     runs = {
-        "unet": (full.model, short),
-        "simple": (dataclasses.replace(full.model, variant="simple"), short),
-        "no-swaps": (full.model, dataclasses.replace(short, generated_skips=0.0)),
-        "strong-beta": (full.model, dataclasses.replace(short, beta=0.05)),
-        "strong-beta-no-free-bits": (full.model, dataclasses.replace(short, beta=0.05, free_bits=0.0)),
+        "tiny": (tiny.model, short),
+        "generated skips not trained with": (tiny.model, dataclasses.replace(short, generated_skips=0.0)),
+        "without skips": (dataclasses.replace(tiny.model, variant="simple"), short),
+        f"beta {STRONG_BETA}": (tiny.model, strong),
+        f"beta {STRONG_BETA}, no free bits": (tiny.model, dataclasses.replace(strong, free_bits=0.0)),
     }
-    for name, (model, train_config) in runs.items():
+    test = shards.open_part(data, "test")
+    table = Table("run", "generated skips\nMR-STFT / mel dB", "encoder's skips", "no skips", "active latents", "bits")
+    for name, (model, settings) in runs.items():
         console.print(name)
-        _train(Preset("", model, train_config), data, folder / name)
+        outcome = _train(Preset("", model, settings), data, folder / name.replace(" ", "-"))
+        columns = {"generated": measuring.reconstructor(outcome.model)}
+        if model.variant == "unet":
+            columns |= measuring.with_other_skips(outcome.model)
+        means = [rows["mean"] for rows in measuring.scores(test, columns, sounds).values()]
+        cells = [f"{mean.stft:.2f} / {mean.mel_db:.2f}" for mean in means] + ["-"] * (3 - len(means))
+        table.add_row(name, *cells, str(int(outcome.active.sum())), f"{outcome.kl_bits.sum():.0f}")
+    Console(width=200).print(table)
 
 
 @app.command()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import auraloss
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from terrain_core.autoencoders.training.losses import LogMel
+from terrain_core.autoencoders.training.losses import MEL_FLOOR, LogMel
 from terrain_core.one_shots.config import TrainConfig
 
 PRE_EMPHASIS = 0.97
@@ -55,7 +56,7 @@ class SpectralLoss(nn.Module):
 
 class MelLoss(nn.Module):
     """Mean distance of log-mel bands in nepers, at two resolutions: what is at the ear's own scale, and in silence
-    nothing.
+    nothing. The floor is added, not cut at: a tone that fell below a hard one would never come back.
     """
 
     def __init__(self) -> None:
@@ -65,7 +66,11 @@ class MelLoss(nn.Module):
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """(batch, channels, samples) each -> a number."""
         output, target = (sound.flatten(0, 1).float() for sound in (output, target))
-        return torch.stack([(mel(output) - mel(target)).abs().mean() for mel in self.mels]).mean()
+        levels = [
+            [torch.log(mel.magnitudes(sound) + MEL_FLOOR) for sound in (output, target)]
+            for mel in cast(Iterable[LogMel], self.mels)
+        ]
+        return torch.stack([(made - wanted).abs().mean() for made, wanted in levels]).mean()
 
 
 def _emphasised(sound: Tensor) -> Tensor:

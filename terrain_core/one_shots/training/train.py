@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 import warnings
@@ -18,6 +17,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, Logger
 
+from terrain_core.autoencoders.one_shot import give_memory_back
 from terrain_core.errors import FileError, InputError
 from terrain_core.one_shots import shards
 from terrain_core.one_shots.augment import Augment
@@ -161,11 +161,11 @@ def train(
 
 
 def _unload(trainer: lightning.Trainer, module: TrainingModule) -> None:
-    """Give back what only training needs: the optimiser's state, gradients, and what the allocator keeps of a GPU."""
+    """Give back what only training needs: the optimiser's state, gradients, and what the allocators keep."""
     trainer.strategy.optimizers = []
     module.zero_grad(set_to_none=True)
     module.trainer = None  # each holds the other: without this both wait for the collector
-    gc.collect()
+    give_memory_back()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
