@@ -16,9 +16,11 @@ The declarations below are CLAP 1.1's binary interface, as far as it is used her
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -452,6 +454,16 @@ class _Host:
         return self._extensions.get(ffi.string(id), ffi.NULL)
 
 
+_living: weakref.WeakSet[ClapPlugin] = weakref.WeakSet()
+
+
+@atexit.register
+def _destroy_the_living() -> None:
+    """While Python shuts down it ends any thread that calls into it, a plugin's own too: the process would abort."""
+    for plugin in list(_living):
+        plugin.destroy()
+
+
 class ClapPlugin:
     """One instance of a plugin.
 
@@ -496,6 +508,7 @@ class ClapPlugin:
         self._out.try_push = self._push
         self._call = ffi.new("process_t *")
         self._steady_time = 0
+        _living.add(self)
 
     @property
     def requests(self) -> Requests:

@@ -121,7 +121,7 @@ def test_unknown_extensions_are_not_there(plugin: ClapPlugin) -> None:
 def test_an_engine_is_ready_after_activation(plugin: ClapPlugin) -> None:
     assert plugin.value(STATUS) == Status.OFF
     plugin.activate(RATE, BLOCK)
-    assert plugin.value(STATUS) == Status.READY
+    assert wait_until(lambda: plugin.value(STATUS) == Status.READY, 30.0)
     plugin.set_offline(True)  # a busy machine may be late
     assert np.abs(plugin.process(BLOCK)).max() > 1e-3
     assert plugin.status == CONTINUE
@@ -283,3 +283,18 @@ def test_eight_instances_play_the_same(library: ClapLibrary) -> None:
     for blocks in heard:
         for block in blocks[1:]:
             np.testing.assert_array_equal(block, blocks[0])
+
+
+def test_a_host_that_forgets_its_plugins_ends_quietly() -> None:
+    script = (
+        "from terrain_plugin.binaries import clap_path\n"
+        "from terrain_plugin.clap_host import ClapLibrary\n"
+        "library = ClapLibrary(clap_path())\n"
+        "plugins = [library.create() for _ in range(3)]\n"
+        "for plugin in plugins:\n"
+        "    plugin.activate(44100, 512)\n"
+        "for plugin in plugins:\n"
+        "    plugin.load(plugin.save())\n"  # whose end will be told
+    )
+    ended = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (0, b"")

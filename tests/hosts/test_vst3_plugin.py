@@ -165,7 +165,7 @@ def test_it_says_what_it_needs_of_the_transport(vst3: Vst3Plugin) -> None:
 def test_an_engine_is_ready_after_activation(vst3: Vst3Plugin) -> None:
     assert status(vst3) == Status.OFF
     assert vst3.activate(RATE, BLOCK)
-    assert status(vst3) == Status.READY
+    assert wait_until(lambda: status(vst3) == Status.READY, 30.0)
     assert np.abs(vst3.process(BLOCK, mode=OFFLINE)).max() > 1e-3
 
 
