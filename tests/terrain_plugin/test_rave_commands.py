@@ -97,9 +97,19 @@ def test_convert_wants_one_place(terrain, arguments):
 
 
 def test_convert_looks_at_the_place_first(terrain, tmp_path):
-    done = terrain("convert", rave_model("brave"), tmp_path / "rave.onnx", "--yes")
+    done = terrain("convert", rave_model("brave"), tmp_path / "rave.wav", "--yes")
     assert done.code == 2
-    assert "name a folder, or a file that ends in .zip" in done.err
+    assert "name a folder, or a file that ends in .zip or .onnx" in done.err
+
+
+def test_one_onnx_file_is_told_about_and_built_with(terrain, sounds, tmp_path):
+    model = tmp_path / "rave.onnx"
+    assert terrain("convert", rave_model("brave"), "-o", model, "--yes").code == 0
+    facts = json.loads(terrain("info", model, "--json").out)
+    assert facts["runtime"] == "ONNX Runtime"
+    done = terrain("build", sounds, "-o", tmp_path / "made.terrain", "-a", model, "--epochs", "20")
+    assert done.code == 0, done.err
+    assert Instrument.load(tmp_path / "made.terrain").autoencoder.name == facts["name"]
 
 
 def test_info_of_a_bundle(terrain, bundle):
