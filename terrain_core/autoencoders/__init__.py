@@ -6,8 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, overload
 
-from terrain_core.autoencoders.onnx_autoencoder import OnnxAutoencoder, load_bytes
-from terrain_core.autoencoders.onnx_autoencoder import load as _load_bundle
+from terrain_core.autoencoders.bundles import load as _load_bundle
+from terrain_core.autoencoders.bundles import load_bytes
+from terrain_core.autoencoders.onnx_autoencoder import OnnxAutoencoder
 from terrain_core.autoencoders.protocol import Audio, Autoencoder, DecoderStream, Latents
 from terrain_core.errors import InputError
 

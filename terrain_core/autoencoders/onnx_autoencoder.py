@@ -13,13 +13,12 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from terrain_core.autoencoders import noise, single_file
+from terrain_core.autoencoders import noise
 from terrain_core.autoencoders.features import FEATURES, HOP, LOOKAHEAD, FeatureStream
 from terrain_core.autoencoders.protocol import Audio, Latents
 from terrain_core.autoencoders.runtime import ort
@@ -30,8 +29,6 @@ CARD = "autoencoder.json"
 DECODER, ENCODER = "decoder.onnx", "encoder.onnx"
 HARMONIC, AUDIO = "harmonic-442", "audio"
 """What an encoder may want to hear: the built-in's features, or the audio itself, hop by hop."""
-MOST_BYTES = 2**30
-"""A bundle that claims to hold more than this is refused."""
 
 NOISE_FRAMES = 64
 """Frames whose noise is drawn at once: setting up the generator costs as much as ten frames' noise."""
@@ -220,7 +217,7 @@ class OnnxAutoencoder:
                 session = ort.InferenceSession(self.files[member], options, providers=["CPUExecutionProvider"])
             except Exception as error:  # onnxruntime raises a class of its own per status code, all plain Exceptions
                 raise FileError(
-                    self.path, f"is not a graph that can be run ({_first_line(error)})", position=member
+                    self.path, f"is not a graph that can be run ({first_line(error)})", position=member
                 ) from None
             self._sessions[key] = session
         return self._sessions[key]
@@ -382,45 +379,6 @@ def _pieces(array: NDArray[np.float32], size: int) -> Iterator[NDArray[np.float3
     return (array[:, i : i + size] for i in range(0, array.shape[1], size))
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of a library says first, cut to a line."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-def load(path: Path) -> OnnxAutoencoder:
-    """Open a bundle: a folder, a zip file, or one ONNX file (`single_file`).
-
-    Raises:
-        FileError: missing, damaged, or not a bundle.
-    """
-    if path.is_dir():
-        members = {name: path / name for name in (CARD, DECODER, ENCODER)}
-        return _open({name: p.read_bytes() for name, p in members.items() if p.is_file()}, str(path))
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise FileError(path, f"cannot be read ({error.strerror})") from None
-    if path.suffix.lower() == single_file.SUFFIX:
-        return _open(single_file.read(data, str(path)), str(path))
-    return load_bytes(data, str(path))
-
-
-def load_bytes(data: bytes, path: str = "<memory>") -> OnnxAutoencoder:
-    """Open a bundle from the bytes of its zip file; `path` is what errors call it."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            wanted = [info for info in archive.infolist() if info.filename in (CARD, DECODER, ENCODER)]
-            if sum(info.file_size for info in wanted) > MOST_BYTES:
-                raise FileError(path, f"claims to hold more than {MOST_BYTES >> 20} MiB", hint="not opened")
-            files = {info.filename: archive.read(info) for info in wanted}
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-        raise FileError(path, f"is not an autoencoder bundle ({_first_line(error)})") from None
-    return _open(files, path)
-
-
-def _open(files: dict[str, bytes], path: str) -> OnnxAutoencoder:
-    """What the bundle's card says it is."""
-    from terrain_core.autoencoders.one_shot import OneShotAutoencoder  # which builds upon this module
-
-    if CARD in files and Card.parse(files[CARD], path).kind == ONE_SHOT:
-        return OneShotAutoencoder(files, path)
-    return OnnxAutoencoder(files, path)

@@ -14,12 +14,10 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from terrain_core.autoencoders.onnx_autoencoder import CARD, DECODER, ENCODER, OnnxAutoencoder
 from terrain_core.errors import FileError
-
-if TYPE_CHECKING:
-    from terrain_core.autoencoders.onnx_autoencoder import OnnxAutoencoder
 
 SUFFIX = ".onnx"
 PREFIX = "latent_terrain."
@@ -34,8 +32,6 @@ MOST_VARINT = 10
 
 def write(bundle: OnnxAutoencoder) -> bytes:
     """A bundle as one ONNX file; `read` gives its members back, byte for byte."""
-    from terrain_core.autoencoders.onnx_autoencoder import CARD, DECODER, ENCODER
-
     card = bundle.card
     values = {
         "family": str(card.notes.get("family", card.name)),
@@ -63,8 +59,6 @@ def read(data: bytes, path: str) -> dict[str, bytes]:
     Raises:
         FileError: it is no ONNX file, or one without a card of ours.
     """
-    from terrain_core.autoencoders.onnx_autoencoder import CARD, DECODER, ENCODER
-
     graph, found = [], {}
     try:
         for number, kind, start, content, end in _fields(data, 0, len(data)):
@@ -92,8 +86,6 @@ class _BrokenError(ValueError):
 
 
 def _states(bundle: OnnxAutoencoder) -> list[dict[str, Any]]:
-    from terrain_core.autoencoders.onnx_autoencoder import DECODER
-
     inputs = bundle.session(DECODER, 1).get_inputs()
     return [
         {"input": value.name, "output": f"{value.name}_out", "shape": value.shape, "type": value.type}

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from terrain_core.audio_files import read_sound, to_channels
 from terrain_core.autoencoders.protocol import Audio, Autoencoder, Latents
 from terrain_core.errors import FileError, InputError
-from terrain_core.trajectories.encode import EncodeSettings, encode_files, latents_of_file
+from terrain_core.trajectories.encode import EncodeSettings, encode_files
 from terrain_core.trajectories.kinds import checked_rows
+from terrain_core.trajectories.latents import latents_of_file
 
 FRAMES = "frames"
 """The tensor that holds all sounds' latents, one after another."""

@@ -8,10 +8,11 @@ from typing import Any
 
 from distributed import WorkerPlugin, get_worker
 
-from terrain_core.autoencoders.onnx_autoencoder import OnnxAutoencoder, load_bytes
+from terrain_core.autoencoders.bundles import load_bytes
+from terrain_core.autoencoders.onnx_autoencoder import OnnxAutoencoder
 from terrain_core.autoencoders.protocol import Latents
 from terrain_core.errors import FileError
-from terrain_core.trajectories.encode import latents_of_file
+from terrain_core.trajectories.latents import latents_of_file
 
 
 class BundlePlugin(WorkerPlugin):  # type: ignore[misc]  # Dask's class is of no known type

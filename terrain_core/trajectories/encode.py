@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from terrain_core.audio_files import read_audio
 from terrain_core.autoencoders.onnx_autoencoder import OnnxAutoencoder
-from terrain_core.autoencoders.protocol import Audio, Autoencoder, Latents
-from terrain_core.errors import FileError, InputError
+from terrain_core.autoencoders.protocol import Autoencoder, Latents
+from terrain_core.errors import FileError
 from terrain_core.trajectories.kinds import LatentTrajectory
 from terrain_core.trajectories.latent_cache import LatentCache, cache_key
+from terrain_core.trajectories.latents import latents_of_file
 
 Result = Latents | FileError
 """What came of one file."""
@@ -65,28 +65,6 @@ def encode_file(path: str | PathLike[str], autoencoder: Autoencoder) -> LatentTr
         FileError: as `audio_files.read_audio`.
     """
     return _trajectory(Path(path), latents_of_file(path, autoencoder), autoencoder)
-
-
-def latents_of_file(path: str | PathLike[str], autoencoder: Autoencoder) -> Latents:
-    """As `encode_file`, the latents alone: shape (frames, D)."""
-    audio = read_audio(path, autoencoder.sample_rate, autoencoder.channels)
-    try:
-        return encode_audio(audio, autoencoder)
-    except InputError as error:
-        raise FileError(path, f"could not be encoded: {error}") from error
-
-
-def encode_audio(audio: Audio, autoencoder: Autoencoder) -> Latents:
-    """Audio (channels, samples) at the autoencoder's rate -> latents (ceil(samples / hop), D)."""
-    frames = -(-audio.shape[1] // autoencoder.hop)
-    padding = frames * autoencoder.hop - audio.shape[1]
-    latents = autoencoder.encode(np.pad(audio, ((0, 0), (0, padding))))
-    if latents.shape[0] < frames or latents.shape[1:] != (autoencoder.latent_size,):
-        raise InputError(
-            f"autoencoder {autoencoder.name!r} gave latents of shape {latents.shape} for {frames} frames; "
-            f"expected ({frames}, {autoencoder.latent_size})"
-        )
-    return latents[:frames]
 
 
 def encode_files(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from terrain_core.autoencoders import features, noise, onnx_autoencoder
+from terrain_core.autoencoders import bundles, features, noise, onnx_autoencoder
 from terrain_core.autoencoders.training.dataset import Split
 from terrain_core.autoencoders.training.model import (
     NOISE_BINS,
@@ -188,7 +188,7 @@ def compare(model: Autoencoder, folder: Path, split: Split) -> tuple[float, floa
         raw, _ = model.decoder(mean, model.decoder.empty_cache(1))
         assert isinstance(model.head, HarmonicHead)
         expected = model.head(raw, mean[..., 0], torch.from_numpy(drawn), HeadState.initial(1))[0].numpy()
-    bundle = onnx_autoencoder.load(folder)
+    bundle = bundles.load(folder)
     session = bundle.session(onnx_autoencoder.ENCODER, 1)
     cache = np.zeros((model.encoder.stack.cache_frames, model.config.width), np.float32)
     latents = session.run(["latents"], {"features": feature, "cache": cache})[0]

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from terrain_core.autoencoders import onnx_autoencoder
+from terrain_core.autoencoders import bundles
 from terrain_core.autoencoders.one_shot import OneShotAutoencoder
 from terrain_core.autoencoders.onnx_autoencoder import CARD, DECODER, ENCODER, ONE_SHOT, Card
 from terrain_core.errors import InputError
@@ -95,7 +95,7 @@ def export(
         notes={"config": config.as_dict(), "sounds": len(sounds), **(notes or {})},
     )
     (folder / CARD).write_bytes(card.to_bytes())
-    bundle = onnx_autoencoder.load(folder)
+    bundle = bundles.load(folder)
     assert isinstance(bundle, OneShotAutoencoder)
     of_latents, of_audio = compare(model, bundle, sounds)
     if max(of_latents, of_audio) > MOST_ERROR:
