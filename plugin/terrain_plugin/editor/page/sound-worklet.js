@@ -2,7 +2,7 @@
 // after a gap it waits for more. What is MOST seconds beyond the target is dropped, so that a page that was asleep is
 // not late for ever.
 
-const FIRST_TARGET = 0.05, LARGEST_TARGET = 0.25, MORE = 1.4, MOST = 0.2, REPORT = 0.2;
+const FIRST_TARGET = 0.07, LARGEST_TARGET = 0.25, MORE = 1.4, MOST = 0.2, REPORT = 0.2;
 
 class Terrain extends AudioWorkletProcessor {
   constructor() {
