@@ -91,7 +91,7 @@ class EditorServer:
         assert self.process.stdout is not None
         try:
             if not self.process.stdout.closed:
-                self.rest = self.process.stdout.read()
+                self.rest = self.process.communicate(timeout=PATIENCE)[0]
             return self.process.wait(PATIENCE)
         finally:
             self.process.kill()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import random
+import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -71,6 +74,20 @@ def test_each_start_has_another_token(server, tmp_path):
     with editor_server(tmp_path) as other:
         assert other.token != server.token
         assert len(other.token) >= 32
+
+
+def test_ctrl_c_right_after_the_address_is_heard(tmp_path):
+    """Also where a shell started it in the background, and told it to hear none until it says so itself."""
+    code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from terrain_plugin.cli import main; main()"
+    command = [sys.executable, "-c", code, "play", "--no-browser", "--port", "0", "--library", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as started:
+        try:
+            assert started.stdout is not None
+            assert "http://" in started.stdout.readline()
+            started.send_signal(signal.SIGINT)
+            started.communicate(timeout=60)
+        finally:
+            started.kill()
 
 
 @pytest.mark.parametrize("path", ["/", "/page/main.js", "/instrument", "/gesture/1/wav", "/?token=", "/?token=wrong"])

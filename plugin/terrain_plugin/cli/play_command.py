@@ -97,16 +97,19 @@ def play(
         sound_to_pages=not no_audio and device is None,
     )
     url = f"http://{address}:{found}/?token={token}"
-    print(f"{player_name(instrument)}: open {url}", flush=True)
-    if lan:
-        print(server.qr_code(url))
-        print("Anyone in this network who has this address can play, and read what goes over it.", flush=True)
-    print("Ctrl-C ends it.", flush=True)
-    if browser:
-        import webbrowser
 
-        webbrowser.open(f"http://127.0.0.1:{found}/?token={token}")
-    server.serve(editor.app(token=token, hosts=hosts, port=found), listener)
+    def announce() -> None:
+        print(f"{player_name(instrument)}: open {url}", flush=True)
+        if lan:
+            print(server.qr_code(url))
+            print("Anyone in this network who has this address can play, and read what goes over it.", flush=True)
+        print("Ctrl-C ends it.", flush=True)
+        if browser:
+            import webbrowser
+
+            webbrowser.open(f"http://127.0.0.1:{found}/?token={token}")
+
+    server.serve(editor.app(token=token, hosts=hosts, port=found), listener, announce)
 
 
 def player_name(instrument: Path | None) -> str:

@@ -63,21 +63,23 @@ def edit(
     found = listener.getsockname()[1]
     token = new_token()
     url = f"http://{address}:{found}/?token={token}"
-    print(f"The plugins of your DAW: open {url}", flush=True)
-    if lan:
-        print(server.qr_code(url))
-        print("Anyone in this network who has this address can play, and read what goes over it.", flush=True)
-    print("Ctrl-C ends it.", flush=True)
     here = f"http://127.0.0.1:{found}/?token={token}"
     editor = PluginEditor(Library(library or default_folder()), instance)
 
     def alone() -> bool:
         return from_plugin and time.monotonic() - editor.left > ALONE_S
 
-    with noted(here):
+    def announce() -> None:
+        print(f"The plugins of your DAW: open {url}", flush=True)
+        if lan:
+            print(server.qr_code(url))
+            print("Anyone in this network who has this address can play, and read what goes over it.", flush=True)
+        print("Ctrl-C ends it.", flush=True)
         if browser:
             webbrowser.open(with_instance(here, instance))
-        server.serve(editor.app(token=token, hosts=hosts, port=found), listener, until=alone)
+
+    with noted(here):
+        server.serve(editor.app(token=token, hosts=hosts, port=found), listener, announce, until=alone)
 
 
 def with_instance(url: str, instance: str | None) -> str:

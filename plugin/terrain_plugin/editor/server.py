@@ -433,9 +433,24 @@ def qr_code(address: str) -> str:
     return out.getvalue()
 
 
-def serve(app: ASGIApp, listener: socket.socket, until: Callable[[], bool] | None = None) -> None:
-    """Answer until Ctrl-C, or until a condition comes true."""
+def serve(
+    app: ASGIApp,
+    listener: socket.socket,
+    announce: Callable[[], None],
+    until: Callable[[], bool] | None = None,
+) -> None:
+    """Answer until Ctrl-C, or until a condition comes true.
+
+    Args:
+        announce: called when pages are answered and Ctrl-C is heard, in a thread of its own: a browser may take its
+            time.
+    """
     import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets=sockets)
+            threading.Thread(target=announce, daemon=True).start()
 
     config = uvicorn.Config(
         app,
@@ -452,7 +467,7 @@ def serve(app: ASGIApp, listener: socket.socket, until: Callable[[], bool] | Non
         timeout_keep_alive=5,
         timeout_graceful_shutdown=1,
     )
-    server = uvicorn.Server(config)
+    server = Server(config)
 
     def watch(until: Callable[[], bool]) -> None:
         while not until():
