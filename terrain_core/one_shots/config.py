@@ -7,11 +7,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Any, Final, Literal, Self
 
 from terrain_core.errors import InputError
-
-C = TypeVar("C")
 
 STRIDES: Final = (16, 4, 4, 4)
 """Of the encoder's stages; the decoder's the other way round."""
@@ -28,17 +26,25 @@ parameters.
 """
 
 
-def _from_dict(kind: type[C], values: Mapping[str, Any]) -> C:
-    """A config of values as JSON has them.
+@dataclass(frozen=True)
+class _Settings:
+    """Values that travel as JSON."""
 
-    Raises:
-        InputError: a name that is none of the config's.
-    """
-    names = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    unknown = sorted(set(values) - set(names))
-    if unknown:
-        raise InputError(f"no setting is called {unknown[0]!r}: expected one of {', '.join(names)}")
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    def as_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Of values as JSON has them.
+
+        Raises:
+            InputError: a name that is none of the settings'.
+        """
+        names = [f.name for f in dataclasses.fields(cls)]
+        unknown = sorted(set(values) - set(names))
+        if unknown:
+            raise InputError(f"no setting is called {unknown[0]!r}: expected one of {', '.join(names)}")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
 def _between(name: str, value: float, low: float, high: float, unit: str = "") -> None:
@@ -52,7 +58,7 @@ def _among(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(_Settings):
     """The network.
 
     Attributes:
@@ -110,16 +116,9 @@ class ModelConfig:
     def bottleneck_channels(self) -> int:
         return max(1, min(self.bottleneck, MOST_BOTTLENECK // self.frames))
 
-    def as_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        return _from_dict(cls, values)
-
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(_Settings):
     """A training run. The defaults are those of "full".
 
     Attributes:
@@ -191,13 +190,6 @@ class TrainConfig:
         _among("precision", self.precision, ("32-true", "bf16-mixed", "16-mixed"))
         if not self.stft_sizes or not all(16 <= size <= 2**15 for size in self.stft_sizes):
             raise InputError(f"stft_sizes is {self.stft_sizes}: expected windows of 16 to 32768 samples, one at least")
-
-    def as_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        return _from_dict(cls, values)
 
 
 @dataclass(frozen=True)
