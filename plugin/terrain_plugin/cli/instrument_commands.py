@@ -500,7 +500,6 @@ def _convert_autoencoder(source: Path, target: Path, sample_rate: int | None, ye
         report(2, 3, "writing")
         save(done.bundle, target)
         model.close()
-    real_time = model.hop / model.sample_rate
     facts = {
         "out": str(target),
         **_autoencoder_facts(done.bundle),
@@ -510,15 +509,9 @@ def _convert_autoencoder(source: Path, target: Path, sample_rate: int | None, ye
         "error_allowed": done.limit,
         "encoder_error": done.encoder_error,
         "checked_frames": done.checked_frames,
-        "torchscript_ms_per_frame": round(1000 * done.torchscript_seconds, 3),
-        "onnx_ms_per_frame": round(1000 * done.onnx_seconds, 3),
-        "torchscript_of_real_time": round(done.torchscript_seconds / real_time, 4),
-        "onnx_of_real_time": round(done.onnx_seconds / real_time, 4),
+        **_frame_times({"torchscript": done.torchscript_seconds, "onnx": done.onnx_seconds}, done.bundle),
     }
-    if as_json:
-        print_json(facts)
-    else:
-        print_table(f"{source} converted", ("what", ""), facts.items())
+    _print_conversion(source, facts, as_json)
 
 
 def _convert_codec(source: Path, target: Path, codebooks: int, as_json: bool) -> None:
@@ -538,18 +531,25 @@ def _convert_codec(source: Path, target: Path, codebooks: int, as_json: bool) ->
         done = codecs.convert(checkpoint, name=target.stem, codebooks=codebooks)
         report(1, 2, "writing")
         save(done.bundle, target)
-    real_time = done.bundle.hop / done.bundle.sample_rate
     facts = {
         "out": str(target),
         **_autoencoder_facts(done.bundle),
         "error_allowed": done.limit,
         "encoder_error": done.encoder_error,
         "checked_frames": done.checked_frames,
-        "eager_ms_per_frame": round(1000 * done.eager_seconds, 3),
-        "onnx_ms_per_frame": round(1000 * done.onnx_seconds, 3),
-        "eager_of_real_time": round(done.eager_seconds / real_time, 4),
-        "onnx_of_real_time": round(done.onnx_seconds / real_time, 4),
+        **_frame_times({"eager": done.eager_seconds, "onnx": done.onnx_seconds}, done.bundle),
     }
+    _print_conversion(source, facts, as_json)
+
+
+def _frame_times(seconds: dict[str, float], bundle: OnnxAutoencoder) -> dict[str, float]:
+    """Seconds for a frame, by how it was decoded -> in ms, and of real time."""
+    frame = bundle.hop / bundle.sample_rate
+    in_ms = {f"{way}_ms_per_frame": round(1000 * taken, 3) for way, taken in seconds.items()}
+    return in_ms | {f"{way}_of_real_time": round(taken / frame, 4) for way, taken in seconds.items()}
+
+
+def _print_conversion(source: Path, facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
