@@ -61,7 +61,6 @@ def play(
     from terrain_core.instrument import Instrument
     from terrain_plugin.editor import server
     from terrain_plugin.editor.device import Device
-    from terrain_plugin.editor.guard import new_token
     from terrain_plugin.editor.library import Library, default_folder
     from terrain_plugin.editor.session import Session
     from terrain_plugin.editor.workshop import Workshop
@@ -75,14 +74,7 @@ def play(
     player = Instrument.load(instrument or DEFAULT_INSTRUMENT)
     autoencoder = player.autoencoder
     shelf = Library(library or default_folder())
-    hosts = ["127.0.0.1", "localhost"]
-    address = "127.0.0.1"
-    if lan:
-        address = server.lan_address()
-        hosts.append(address)
-    listener = server.listen("0.0.0.0" if lan else "127.0.0.1", port)
-    found = listener.getsockname()[1]
-    token = new_token()
+    place = server.Place.take(port, lan=lan)
     session = LinkTransport() if link else None
     if session is not None:
         session.open()
@@ -96,20 +88,8 @@ def play(
         shelf,
         sound_to_pages=not no_audio and device is None,
     )
-    url = f"http://{address}:{found}/?token={token}"
-
-    def announce() -> None:
-        print(f"{player_name(instrument)}: open {url}", flush=True)
-        if lan:
-            print(server.qr_code(url))
-            print("Anyone in this network who has this address can play, and read what goes over it.", flush=True)
-        print("Ctrl-C ends it.", flush=True)
-        if browser:
-            import webbrowser
-
-            webbrowser.open(f"http://127.0.0.1:{found}/?token={token}")
-
-    server.serve(editor.app(token=token, hosts=hosts, port=found), listener, announce)
+    page = place.here if browser else None
+    server.serve(editor, place, lambda: place.announce(player_name(instrument), page))
 
 
 def player_name(instrument: Path | None) -> str:

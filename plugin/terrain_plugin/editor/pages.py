@@ -5,6 +5,7 @@ Both servers of the editor stand on it: `server`, which plays an instrument itse
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import json
@@ -69,7 +70,7 @@ class Page:
                 await socket.send_bytes(message)
 
 
-class Pages:
+class Pages(abc.ABC):
     """A server's pages. What is asked on which page, and what a new one must know, is its heirs' to say."""
 
     def __init__(self) -> None:
@@ -88,18 +89,19 @@ class Pages:
         """What is served besides the page and its socket."""
         return ()
 
+    @abc.abstractmethod
     def _life(self, app: Starlette) -> contextlib.AbstractAsyncContextManager[None]:
         """From the first request to the last."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _greet(self, page: Page) -> None:
         """Tell a new page all that it must know."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     async def _do(self, page: Page, ask: Ask) -> None:
         """Do what a page asks for. A TerrainError is its answer."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _leave(self, page: Page) -> None:
         """A page is gone."""
 

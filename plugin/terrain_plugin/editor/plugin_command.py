@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from terrain_core.errors import FileError, InputError
+from terrain_core.errors import FileError
 from terrain_plugin.bridge.run_folder import run_folder
 
 DEFAULT_PORT: Final = 8766
@@ -44,42 +44,19 @@ def edit(
     import threadpoolctl
 
     from terrain_plugin.editor import server
-    from terrain_plugin.editor.guard import new_token
     from terrain_plugin.editor.library import Library, default_folder
     from terrain_plugin.editor.plugin_server import PluginEditor
 
     threadpoolctl.threadpool_limits(1, "blas")  # pictures are drawn beside players
-    hosts, address = ["127.0.0.1", "localhost"], "127.0.0.1"
-    if lan:
-        address = server.lan_address()
-        hosts.append(address)
-    place = "0.0.0.0" if lan else "127.0.0.1"
-    try:
-        listener = server.listen(place, port)
-    except InputError:
-        if not from_plugin:
-            raise
-        listener = server.listen(place, 0)  # nobody chose that port
-    found = listener.getsockname()[1]
-    token = new_token()
-    url = f"http://{address}:{found}/?token={token}"
-    here = f"http://127.0.0.1:{found}/?token={token}"
+    place = server.Place.take(port, lan=lan, or_any=from_plugin)  # for a plugin nobody chose that port
     editor = PluginEditor(Library(library or default_folder()), instance)
 
     def alone() -> bool:
         return from_plugin and time.monotonic() - editor.left > ALONE_S
 
-    def announce() -> None:
-        print(f"The plugins of your DAW: open {url}", flush=True)
-        if lan:
-            print(server.qr_code(url))
-            print("Anyone in this network who has this address can play, and read what goes over it.", flush=True)
-        print("Ctrl-C ends it.", flush=True)
-        if browser:
-            webbrowser.open(with_instance(here, instance))
-
-    with noted(here):
-        server.serve(editor.app(token=token, hosts=hosts, port=found), listener, announce, until=alone)
+    page = with_instance(place.here, instance) if browser else None
+    with noted(place.here):
+        server.serve(editor, place, lambda: place.announce("The plugins of your DAW", page), until=alone)
 
 
 def with_instance(url: str, instance: str | None) -> str:

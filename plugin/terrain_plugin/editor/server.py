@@ -11,7 +11,9 @@ import socket
 import struct
 import threading
 import time
+import webbrowser
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -20,7 +22,6 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from terrain_core.errors import InputError, TerrainError
@@ -30,6 +31,7 @@ from terrain_core.pictures import View, sample_terrain
 from terrain_plugin.editor import messages
 from terrain_plugin.editor.gesture_keeper import MOST_KEPT, GestureKeeper
 from terrain_plugin.editor.gestures import FORMATS
+from terrain_plugin.editor.guard import new_token
 from terrain_plugin.editor.library import LARGEST_SOUND, Library, plain_name
 from terrain_plugin.editor.messages import Ask
 from terrain_plugin.editor.motion import Way
@@ -166,6 +168,9 @@ class Editor(Pages):
         return _download(await asyncio.to_thread(path.read_bytes), path.name, "application/zip")
 
     # --- the socket of what is asked and shown --------------------------------------------------------------------
+
+    def _leave(self, page: Page) -> None:
+        """It leaves nothing behind."""
 
     def _greet(self, page: Page) -> None:
         page.send(
@@ -409,6 +414,64 @@ def listen(address: str, port: int) -> socket.socket:
     return listener
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a server listens, and who may call it.
+
+    Attributes:
+        hosts: names that it answers to.
+        port: the one that was had.
+        url: of the page, as others see it; with its token.
+        here: the same as this machine sees it.
+        lan: whether the local network is let in.
+    """
+
+    listener: socket.socket
+    hosts: tuple[str, ...]
+    port: int
+    token: str
+    url: str
+    here: str
+    lan: bool
+
+    @classmethod
+    def take(cls, port: int, *, lan: bool, or_any: bool = False) -> Place:
+        """Listen, with a fresh token.
+
+        Args:
+            lan: let the local network in.
+            or_any: another port will do where this one is taken.
+        Raises:
+            InputError: the port is taken, or there is no network.
+        """
+        hosts = ("127.0.0.1", "localhost", *([lan_address()] if lan else []))
+        address = "0.0.0.0" if lan else "127.0.0.1"
+        try:
+            listener = listen(address, port)
+        except InputError:
+            if not or_any:
+                raise
+            listener = listen(address, 0)
+        found, token = listener.getsockname()[1], new_token()
+        url, here = (f"http://{host}:{found}/?token={token}" for host in (hosts[-1] if lan else hosts[0], hosts[0]))
+        return cls(listener, hosts, found, token, url, here, lan)
+
+    def announce(self, what: str, page: str | None) -> None:
+        """Tell the player where the page is.
+
+        Args:
+            what: is found there.
+            page: address to open in the browser; None: leave it closed.
+        """
+        print(f"{what}: open {self.url}", flush=True)
+        if self.lan:
+            print(qr_code(self.url))
+            print("Anyone in this network who has this address can play, and read what goes over it.", flush=True)
+        print("Ctrl-C ends it.", flush=True)
+        if page is not None:
+            webbrowser.open(page)
+
+
 def lan_address() -> str:
     """This machine's address in its local network, as others see it.
 
@@ -434,8 +497,8 @@ def qr_code(address: str) -> str:
 
 
 def serve(
-    app: ASGIApp,
-    listener: socket.socket,
+    pages: Pages,
+    place: Place,
     announce: Callable[[], None],
     until: Callable[[], bool] | None = None,
 ) -> None:
@@ -453,7 +516,7 @@ def serve(
             threading.Thread(target=announce, daemon=True).start()
 
     config = uvicorn.Config(
-        app,
+        pages.app(token=place.token, hosts=list(place.hosts), port=place.port),
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -476,4 +539,4 @@ def serve(
 
     if until is not None:
         threading.Thread(target=watch, args=(until,), daemon=True).start()
-    server.run(sockets=[listener])
+    server.run(sockets=[place.listener])
